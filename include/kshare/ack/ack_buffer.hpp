@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        the ack buffer: one slot for each record handed out, and one for each range of offsets that is settled
+//              without the application (gaps, corrupt batches, what is given back).
+// Flow:        core/handout.hpp takes slots -> the application acknowledges -> ack/ack_batches.hpp writes them into a
+//              request -> its answer settles them.
+// Memory:      Limits::records_max slots of 24 bytes, lent by Storage. A record is handed out only with its slot in
+//              hand, so acknowledging never fails for want of memory.
+// Valid until: a RecordId until its slot is settled; the generation tells an old id from a new one.
+// Errors:      Errc::unknown_record, already_acknowledged, lock_lost. Nothing changes then, but for lock_lost, which
+//              frees the slot.
+//
+//   free -> held (with the application) -> pending -> in flight -> free, its outcome counted
+//            `-> lost (its lock is gone) -> free        ^---- 7, 14, 15, 16: again
+#ifndef KSHARE_ACK_ACK_BUFFER_HPP
+#define KSHARE_ACK_ACK_BUFFER_HPP
+
+#include <cstdint>
+
+#include "kshare/ack/lots.hpp"
+#include "kshare/base/assert.hpp"
+#include "kshare/base/bytes.hpp"
+#include "kshare/base/status.hpp"
+#include "kshare/record/record.hpp"
+#include "kshare/record/store.hpp"
+
+namespace kshare {
+
+inline constexpr uint32_t kNoAck = UINT32_MAX;
+inline constexpr uint8_t kAckGap = 0;  // AcknowledgeTypes: no record at this offset
+
+enum class AckState : uint8_t { free = 0, held, lost, pending, in_flight };
+
+struct AckSlot {
+  int64_t first = 0;
+  uint32_t span = 0;  // offsets behind `first` that it stands for too; 0 for a record
+  uint32_t generation = 0;
+  uint16_t lot = 0;
+  uint16_t next = 0;  // of the same partition, by offset; index + 1
+  AckState state = AckState::free;
+  uint8_t type = 0;
+  uint8_t slot = 0;  // store slot + 1 while its bytes are needed
+  bool record = false;  // it was handed out; else a range settled without the application
+
+  int64_t last() const { return first + span; }
+};
+
+// What became of acknowledgements, for the counters.
+struct AckOutcome {
+  uint64_t records = 0;   // that had been handed out
+  uint64_t released = 0;  // offsets, handed out or not
+  uint64_t rejected = 0;
+  uint64_t gaps = 0;
+  void add(const AckSlot& ack) {
+    const uint64_t offsets = uint64_t{ack.span} + 1;
+    if (ack.record) ++records;
+    if (ack.type == kAckGap) gaps += offsets;
+    if (ack.type == static_cast<uint8_t>(Ack::release)) released += offsets;
+    if (ack.type == static_cast<uint8_t>(Ack::reject)) rejected += offsets;
+  }
+};
+
+class AckBuffer {
+ public:
+  void attach(Span<AckSlot> slots, Lots& lots, Store& store) {
+    slots_ = slots;
+    lots_ = &lots;
+    store_ = &store;
+    used_ = pending_ = hint_ = 0;
+    for (AckSlot& slot : slots_) {
+      const uint32_t generation = slot.generation;  // ids of an earlier life stay unknown
+      slot = AckSlot{};
+      slot.generation = generation;
+    }
+  }
+
+  uint32_t free_count() const { return slots_.size - used_; }
+  uint32_t used() const { return used_; }
+  uint32_t pending() const { return pending_; }
+  uint32_t count() const { return slots_.size; }
+  const AckSlot& slot(uint32_t index) const { return slots_[index]; }
+
+  // A record is handed out. Its bytes stay in the lot's store slot until it is acknowledged.
+  RecordId hand_out(uint32_t lot_index, int64_t offset) {
+    const uint32_t index = take(lot_index, offset, offset);
+    AckSlot& ack = slots_[index];
+    ack.state = AckState::held;
+    ack.record = true;
+    ack.slot = static_cast<uint8_t>((*lots_)[lot_index].slot + 1);
+    store_->hold((*lots_)[lot_index].slot);
+    return {static_cast<uint16_t>(lot_index), static_cast<uint16_t>(index), ack.generation};
+  }
+
+  // [first, last] is settled without the application. False: no slot is free, nothing was done.
+  // Answers how far it came in `first`.
+  bool settle_range(uint32_t lot_index, int64_t& first, int64_t last, uint8_t type) {
+    while (first <= last) {
+      if (free_count() == 0) return false;
+      const int64_t longest = first + int64_t{INT32_MAX};
+      const int64_t end = last < longest ? last : longest;
+      AckSlot& ack = slots_[take(lot_index, first, end)];
+      ack.state = AckState::pending;
+      ack.type = type;
+      ++pending_;
+      first = end + 1;
+    }
+    return true;
+  }
+
+  // The application's word. `freed` tells whether a store slot became free by it.
+  Status acknowledge(RecordId id, Ack type, bool& freed) {
+    freed = false;
+    if (id.slot >= slots_.size || id.generation == 0) return {Errc::unknown_record, 0};
+    AckSlot& ack = slots_[id.slot];
+    if (ack.generation != id.generation || ack.state == AckState::free) {
+      return {Errc::unknown_record, 0};
+    }
+    if (ack.state == AckState::in_flight) return {Errc::already_acknowledged, 0};
+    freed = drop_bytes(ack);
+    if (ack.state == AckState::lost) {
+      release(id.slot);
+      return {Errc::lock_lost, 0};
+    }
+    if (ack.state == AckState::held) ++pending_;
+    ack.state = AckState::pending;
+    ack.type = static_cast<uint8_t>(type);
+    return {};
+  }
+  bool is_held(RecordId id) const {
+    return id.generation != 0 && slots_[id.slot].generation == id.generation &&
+           (slots_[id.slot].state == AckState::held || slots_[id.slot].state == AckState::lost);
+  }
+
+  // ---- Used by the request's writer and by its answer.
+  // The slots of a partition in ascending order; kNoAck ends the list.
+  uint32_t head(uint32_t partition) const { return lots_->lists(partition).acks_head - 1u; }
+  uint32_t next(uint32_t index) const { return slots_[index].next - 1u; }
+  const Lot& lot_of(uint32_t index) const { return (*lots_)[slots_[index].lot]; }
+
+  void mark_in_flight(uint32_t index) {
+    KSHARE_ASSERT(slots_[index].state == AckState::pending);
+    slots_[index].state = AckState::in_flight;
+    --pending_;
+  }
+  void mark_pending(uint32_t index) {
+    KSHARE_ASSERT(slots_[index].state == AckState::in_flight);
+    slots_[index].state = AckState::pending;
+    ++pending_;
+  }
+
+  // Ends every slot of `partition` that `chosen` names, and counts it.
+  template <typename Chosen>
+  AckOutcome settle(uint32_t partition, const Chosen& chosen) {
+    AckOutcome outcome;
+    PartitionLists& list = lots_->lists(partition);
+    uint16_t* at = &list.acks_head;
+    uint16_t tail = 0;
+    while (*at != 0) {
+      const uint32_t index = *at - 1u;
+      AckSlot& ack = slots_[index];
+      if (!chosen(ack)) {
+        tail = *at;
+        at = &ack.next;
+        continue;
+      }
+      outcome.add(ack);
+      *at = ack.next;
+      static_cast<void>(drop_bytes(ack));
+      leave_lot(ack);
+      release(index);
+    }
+    list.acks_tail = tail;
+    return outcome;
+  }
+
+  // The lock of these records is gone. What the application still holds becomes "lost": its slot is
+  // kept until the application has spoken. Everything else is ended and counted in the answer.
+  template <typename Chosen, typename OnHeld>
+  AckOutcome lose(uint32_t partition, const Chosen& chosen, const OnHeld& on_held) {
+    PartitionLists& list = lots_->lists(partition);
+    uint16_t* at = &list.acks_head;
+    uint16_t tail = 0;
+    while (*at != 0) {
+      AckSlot& ack = slots_[*at - 1u];
+      if (ack.state != AckState::held || !chosen(ack)) {
+        tail = *at;
+        at = &ack.next;
+        continue;
+      }
+      on_held(ack);
+      ack.state = AckState::lost;
+      *at = ack.next;
+      ack.next = 0;
+      leave_lot(ack);
+    }
+    list.acks_tail = tail;
+    return settle(partition, [&](const AckSlot& ack) { return chosen(ack); });
+  }
+
+ private:
+  uint32_t take(uint32_t lot_index, int64_t first, int64_t last) {
+    KSHARE_ASSERT(free_count() != 0);
+    while (slots_[hint_].state != AckState::free) hint_ = (hint_ + 1) % slots_.size;
+    const uint32_t index = hint_;
+    hint_ = (hint_ + 1) % slots_.size;
+    AckSlot& ack = slots_[index];
+    const uint32_t generation = ack.generation + 1;
+    ack = AckSlot{};
+    ack.generation = generation == 0 ? 1 : generation;
+    ack.first = first;
+    ack.span = static_cast<uint32_t>(last - first);
+    ack.lot = static_cast<uint16_t>(lot_index);
+    ack.state = AckState::held;  // the caller decides
+    ++used_;
+    ++(*lots_)[lot_index].open;
+    insert((*lots_)[lot_index].partition, index);
+    return index;
+  }
+  void insert(uint32_t partition, uint32_t index) {
+    PartitionLists& list = lots_->lists(partition);
+    const auto link = static_cast<uint16_t>(index + 1);
+    if (list.acks_tail != 0 && slots_[list.acks_tail - 1u].first < slots_[index].first) {
+      slots_[list.acks_tail - 1u].next = link;
+      list.acks_tail = link;
+      return;
+    }
+    uint16_t* at = &list.acks_head;
+    while (*at != 0 && slots_[*at - 1u].first < slots_[index].first) at = &slots_[*at - 1u].next;
+    slots_[index].next = *at;
+    if (*at == 0) list.acks_tail = link;
+    *at = link;
+  }
+  bool drop_bytes(AckSlot& ack) {
+    if (ack.slot == 0) return false;
+    const uint32_t slot = ack.slot - 1u;
+    ack.slot = 0;
+    return store_->unhold(slot);
+  }
+  void leave_lot(AckSlot& ack) {
+    Lot& lot = (*lots_)[ack.lot];
+    KSHARE_ASSERT(lot.open != 0);
+    --lot.open;
+    static_cast<void>(lots_->free_if_done(ack.lot));
+  }
+  void release(uint32_t index) {
+    AckSlot& ack = slots_[index];
+    if (ack.state == AckState::pending) --pending_;
+    ack.state = AckState::free;
+    --used_;
+  }
+
+  Span<AckSlot> slots_{};
+  Lots* lots_ = nullptr;
+  Store* store_ = nullptr;
+  uint32_t used_ = 0;
+  uint32_t pending_ = 0;
+  uint32_t hint_ = 0;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_ACK_ACK_BUFFER_HPP

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Instant: a point on the caller's monotonic clock, in milliseconds. kshare never reads a clock itself.
+// Flow:        the application (or net/posix.hpp) makes instants, every state machine takes them.
+// Memory:      8 bytes. All-zero is the clock's own beginning.
+// Errors:      additions saturate at kNever, so a deadline can never wrap around.
+#ifndef KSHARE_BASE_TIME_HPP
+#define KSHARE_BASE_TIME_HPP
+
+#include <cstdint>
+
+namespace kshare {
+
+struct Instant {
+  int64_t ms = 0;
+
+  friend constexpr bool operator==(Instant a, Instant b) { return a.ms == b.ms; }
+  friend constexpr bool operator!=(Instant a, Instant b) { return a.ms != b.ms; }
+  friend constexpr bool operator<(Instant a, Instant b) { return a.ms < b.ms; }
+  friend constexpr bool operator<=(Instant a, Instant b) { return a.ms <= b.ms; }
+  friend constexpr bool operator>(Instant a, Instant b) { return a.ms > b.ms; }
+  friend constexpr bool operator>=(Instant a, Instant b) { return a.ms >= b.ms; }
+  friend constexpr int64_t operator-(Instant a, Instant b) { return a.ms - b.ms; }
+  friend constexpr Instant operator+(Instant a, int64_t delay_ms) {
+    return delay_ms > 0 && a.ms > INT64_MAX - delay_ms ? Instant{INT64_MAX}
+                                                       : Instant{a.ms + delay_ms};
+  }
+};
+
+inline constexpr Instant kNever{INT64_MAX};
+
+constexpr Instant earlier(Instant a, Instant b) { return a < b ? a : b; }
+constexpr Instant later(Instant a, Instant b) { return a < b ? b : a; }
+
+}  // namespace kshare
+
+#endif  // KSHARE_BASE_TIME_HPP

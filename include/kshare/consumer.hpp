@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        ShareConsumer: the engine plus an array of transports; the loop that an application sees.
+// Flow:        Transport <-> ShareConsumer <-> core/engine.hpp <-> the application.
+// Memory:      Storage<kLimits> and the pool, both the application's; itself about a kilobyte.
+// Valid until: Storage and the pool must outlive it.
+// Errors:      status() is sticky: the first failure of start, subscribe or the connection, ok again once the group has been
+//              joined; fatal failures stay and poll() answers false. Everything else is an event.
+//
+// One thread, no callbacks. After fork() the child must not use it. start() works again after close().
+#ifndef KSHARE_CONSUMER_HPP
+#define KSHARE_CONSUMER_HPP
+
+#include <cstdint>
+#include <initializer_list>
+#include <string_view>
+
+#include "kshare/core/engine.hpp"
+#include "kshare/core/storage.hpp"
+#include "kshare/net/transport.hpp"
+
+namespace kshare {
+
+class ShareConsumer {
+ public:
+  template <const Limits& L>
+  ShareConsumer(Storage<L>& storage, TransportPool& pool)
+      : engine_(Memory::of(storage)), pool_(&pool) {
+    KSHARE_ASSERT(pool.size() >= L.links_max);
+  }
+  ShareConsumer(const ShareConsumer&) = delete;
+  ShareConsumer& operator=(const ShareConsumer&) = delete;
+
+  // Begins a life: checks and copies the options, draws a member id. Nothing is sent yet.
+  // bad_option, too_long: last_error() names the option. no_entropy: the pool has no random bytes.
+  Status start(const Options& options) {
+    uint8_t entropy[24];
+    if (!pool_->entropy({entropy, sizeof entropy})) return {Errc::no_entropy, 0};
+    wake();
+    return engine_.start(options, entropy);
+  }
+
+  // Replaces the subscription. The names are copied; a topic need not exist yet. An empty list is
+  // unsubscribe(). too_many, too_long: the limits; bad_option: an empty name or one above 249 bytes.
+  // Record::topic of records handed out before is no longer valid.
+  Status subscribe(Span<const std::string_view> names) {
+    wake();
+    const Status status = engine_.subscribe(names);
+    if (!status.ok()) engine_.shared().keep(status);
+    return status;
+  }
+  Status subscribe(std::initializer_list<std::string_view> names) {
+    return subscribe(Span<const std::string_view>{names.begin(), static_cast<uint32_t>(names.size())});
+  }
+  // Leaves the group. Records in hand may still be acknowledged; the rest is given back.
+  Status unsubscribe() {
+    wake();
+    return engine_.unsubscribe();
+  }
+
+  // One bounded turn: I/O, timers, requests. False once closed or failed for good. Call it at
+  // deadline() at the latest; calling it more often costs one comparison.
+  bool poll(Instant now) {
+    if (!woken_ && !engine_.has_news() && now <= last_poll_ && now < deadline_) {
+      return engine_.running();
+    }
+    if (!engine_.running()) return shut();
+    last_poll_ = now;
+    woken_ = false;
+    static_cast<void>(engine_.take_news());
+    bool more = false;
+    engine_.step(now);  // time first: what comes in below is judged by it
+    for (uint32_t i = 0; i < engine_.link_count(); ++i) more = receive(i, now) || more;
+    deadline_ = engine_.step(now);
+    for (uint32_t i = 0; i < engine_.link_count(); ++i) send(i, now);
+    if (more) woken_ = true;
+    return engine_.running() ? true : shut();
+  }
+
+  // When poll() must be called again at the latest, whatever happens on the sockets.
+  Instant deadline() const {
+    if (woken_ || engine_.has_news()) return last_poll_;
+    return earlier(deadline_, engine_.acks_due());
+  }
+  // Something may be possible on a transport: the next poll() looks. net.wait() calls it.
+  void wake() { woken_ = true; }
+
+  // What an event loop waits for: interest(0) ... interest(interest_count() - 1).
+  uint32_t interest_count() const { return engine_.link_count(); }
+  Interest interest(uint32_t i) const {
+    if (!engine_.link(i).in_use()) return {};
+    Interest its = pool_->transport(i).interest();
+    if (its.fd >= 0 && engine_.link(i).unsent().size != 0) its.write = true;
+    return its;
+  }
+
+  // The next record, if one is here; false: poll() and wait. In implicit mode this accepts the record
+  // before. A record whose lock ends within lock.margin.ms is not handed out.
+  bool next(Record& record, Instant now) { return engine_.next(record, now); }
+
+  // Says what becomes of a record, in both modes; the last word counts until it is sent. Its views
+  // end here. lock_lost: too late, it comes again. unknown_record, already_acknowledged: nothing
+  // changes.
+  [[nodiscard]] Status acknowledge(const Record& record, Ack type) {
+    return engine_.acknowledge(record.id, type);
+  }
+  [[nodiscard]] Status acknowledge(RecordId id, Ack type) { return engine_.acknowledge(id, type); }
+
+  // Begins to close: acks leave, records in hand are released, sessions end, the group is left. Go on
+  // calling poll() until it answers false, after timeout_ms at the latest. Twice is harmless.
+  Status close(Instant now, int64_t timeout_ms) {
+    wake();
+    return engine_.close(now, timeout_ms);
+  }
+
+  const Stats& stats() const { return engine_.shared().stats; }
+  Status status() const { return engine_.shared().status; }
+  // The words behind the last failure: the broker's own, or ours. Valid until the next call.
+  std::string_view last_error() const {
+    return {engine_.shared().words.data, engine_.shared().words_size};
+  }
+  bool next_event(Event& event) { return engine_.shared().events.pop(event); }
+
+  uint32_t assignment_count() const { return engine_.tables().topology.assigned_count(); }
+  // Records handed out, and ranges, whose acknowledgement is not confirmed yet.
+  uint32_t unsettled() const { return engine_.unsettled(); }
+  int32_t member_epoch() const { return engine_.member().epoch(); }
+  const Engine& engine() const { return engine_; }
+
+ private:
+  // Takes what has come on link i. True if there may be more.
+  bool receive(uint32_t i, Instant now) {
+    Link& link = engine_.link(i);
+    Transport& transport = pool_->transport(i);
+    if (link.wants_close()) {
+      transport.close();
+      link.closed();
+    }
+    if (link.wants_open(now)) open(i, transport, now);
+    if (link.state() == LinkState::opening) {
+      const IoResult result = transport.advance(now);
+      if (result.io == Io::done) engine_.connected(i);
+      if (result.io == Io::failed || result.io == Io::closed) engine_.lost(i, result.status);
+    }
+    uint32_t taken = 0;
+    while (link.state() == LinkState::negotiating || link.state() == LinkState::ready) {
+      const MutableBytes space = link.space();
+      const IoResult result = transport.read(space);
+      if (result.io == Io::pending || (result.io == Io::done && result.count == 0)) return false;
+      if (result.io != Io::done) {
+        engine_.lost(i, result.io == Io::closed ? Status{Errc::disconnected, 0} : result.status);
+        return true;
+      }
+      engine_.received(i, result.count);
+      taken += result.count;
+      if (taken >= engine_.shared().limits->work_bytes) return true;
+      if (result.count < space.size) break;
+    }
+    return transport.interest().ready_now;
+  }
+  void open(uint32_t i, Transport& transport, Instant now) {
+    const Address where = engine_.address(i);
+    engine_.opening(i);
+    const Status opened = where.host.empty() ? Status{Errc::bad_address, 0}
+                                             : transport.open({where.host, where.port}, now);
+    if (!opened.ok()) engine_.lost(i, opened);
+  }
+  void send(uint32_t i, Instant now) {
+    Link& link = engine_.link(i);
+    Transport& transport = pool_->transport(i);
+    if (link.wants_close()) woken_ = true;
+    if (link.wants_open(now)) woken_ = true;
+    while (link.unsent().size != 0) {
+      const IoResult result = transport.write(link.unsent());
+      if (result.io == Io::pending) return;
+      if (result.io != Io::done) {
+        woken_ = true;
+        return engine_.lost(i, result.io == Io::closed ? Status{Errc::disconnected, 0}
+                                                       : result.status);
+      }
+      link.sent(result.count, engine_.shared());
+    }
+  }
+  bool shut() {
+    for (uint32_t i = 0; i < engine_.link_count(); ++i) pool_->transport(i).close();
+    return false;
+  }
+
+  Engine engine_;
+  TransportPool* pool_;
+  Instant last_poll_{-1};
+  Instant deadline_{};
+  bool woken_ = true;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CONSUMER_HPP

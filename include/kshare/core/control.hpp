@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Control: the control link: to any broker for Metadata and FindCoordinator, then to the group coordinator for
+//              heartbeats. Of its own, so that a long poll on a leader link never delays a heartbeat.
+// Flow:        core/engine.hpp -> here -> core/member.hpp, core/discovery.hpp.
+// Memory:      one decoder at a time.
+// Errors:      a broker that cannot be reached: the next of the bootstrap list and of the brokers known by then. A lost
+//              coordinator is searched again.
+#ifndef KSHARE_CORE_CONTROL_HPP
+#define KSHARE_CORE_CONTROL_HPP
+
+#include <cstdint>
+
+#include "kshare/core/address.hpp"
+#include "kshare/core/discovery.hpp"
+#include "kshare/core/link.hpp"
+#include "kshare/core/member.hpp"
+#include "kshare/core/tables.hpp"
+
+namespace kshare {
+
+class Control {
+ public:
+  void attach() { *this = Control{}; }
+
+  Member member{};
+  Discovery discovery{};
+
+  // Where the link goes: a broker by id, or an entry of the bootstrap list as -2 - i.
+  static Address address(int32_t target, const Tables& tables) {
+    if (target <= kBootstrap) {
+      return bootstrap_entry(tables.shared.options.bootstrap_servers,
+                             static_cast<uint32_t>(kBootstrap - target));
+    }
+    const uint32_t row = tables.topology.find_broker(target);
+    if (row == kNoRow) return {};
+    return {tables.topology.host(row), tables.topology.broker(row).port};
+  }
+
+  // Sends what is due. Answers when to be asked again at the latest.
+  Instant step(Link& link, Tables& tables, Instant now) {
+    if (!link.in_use()) link.set_target(candidate(tables), now);
+    aim(link, tables, now);
+    if (link.busy() || !link.can_send(now)) return link.deadline(now);
+    Instant wake = link.deadline(now);
+    if (!discovery.has_answer() || (discovery.due_at() <= now && !member.heartbeat_due(now))) {
+      send_metadata(link, tables, now);
+    } else if (member.search_due(now)) {
+      send_search(link, tables, now);
+    } else if (member.heartbeat_due(now)) {
+      send_heartbeat(link, tables, now);
+    } else {
+      return earlier(wake, earlier(discovery.due_at(), member.deadline()));
+    }
+    return link.deadline(now);
+  }
+
+  // Bytes of an answer have come.
+  void read(Link& link, Tables& tables, Instant now) {
+    int32_t throttle_ms = 0;
+    switch (link.request()) {
+      case Api::metadata:
+        if (!discovery.read(decoder_.metadata, link.reader(), tables, now)) return;
+        throttle_ms = decoder_.metadata.throttle_ms();
+        break;
+      case Api::find_coordinator:
+        if (!read_search(link, tables)) return;
+        throttle_ms = decoder_.search.throttle_ms();
+        break;
+      case Api::share_group_heartbeat:
+        if (!member.read_heartbeat(decoder_.heartbeat, link.reader(), tables.topology)) return;
+        throttle_ms = decoder_.heartbeat.throttle_ms();
+        break;
+      case Api::fetch:
+      case Api::api_versions:
+      case Api::share_fetch:
+      case Api::share_acknowledge: return;
+    }
+    if (link.end_answer(throttle_ms, now)) on_answer(link, tables, now);
+  }
+
+  void on_lost(Link& link, bool was_asking, Tables& tables, Instant now) {
+    if (was_asking && link.request() == Api::metadata) discovery.lost(now, tables.shared);
+    if (was_asking && link.request() == Api::share_group_heartbeat) {
+      member.heartbeat_lost(now, tables.shared);
+    }
+    if (member.coordinator() != Member::kUnknown) member.forget_coordinator(now);
+    ++turn_;
+    link.retarget(candidate(tables));
+  }
+
+ private:
+  static constexpr int32_t kBootstrap = -2;
+
+  union Decoder {
+    Decoder() : metadata() {}
+    MetadataDecoder metadata;
+    FindCoordinatorDecoder search;
+    ShareGroupHeartbeatDecoder heartbeat;
+  };
+
+  // The bootstrap entries and the brokers known, in turn.
+  int32_t candidate(const Tables& tables) const {
+    const uint32_t entries = bootstrap_count(tables.shared.options.bootstrap_servers);
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < tables.topology.broker_count(); ++i) {
+      known += tables.topology.broker(i).used ? 1u : 0u;
+    }
+    uint32_t turn = turn_ % (entries + known);
+    if (turn < entries) return kBootstrap - static_cast<int32_t>(turn);
+    turn -= entries;
+    for (uint32_t i = 0; i < tables.topology.broker_count(); ++i) {
+      if (tables.topology.broker(i).used && turn-- == 0) return tables.topology.broker(i).node_id;
+    }
+    return kBootstrap;
+  }
+
+  // Once the coordinator is known the link belongs there.
+  void aim(Link& link, const Tables& tables, Instant now) {
+    const int32_t wanted = member.coordinator();
+    if (wanted == Member::kUnknown || link.target() == wanted || link.busy()) return;
+    const Address here = address(link.target(), tables);
+    const Address there = address(wanted, tables);
+    if (there.host.empty()) return;
+    if (link.ready() && here.host == there.host && here.port == there.port) {
+      link.name_target(wanted);
+    } else {
+      link.set_target(wanted, now);
+    }
+  }
+
+  void send_metadata(Link& link, Tables& tables, Instant now) {
+    Writer out = link.begin(Api::metadata, api_row(Api::metadata).max, tables.shared);
+    discovery.encode(out, tables);
+    discovery.begin_answer();
+    decoder_.metadata.begin();
+    link.send(out, Api::metadata, now, tables.shared.options.request_timeout_ms, tables.shared);
+  }
+  void send_search(Link& link, Tables& tables, Instant now) {
+    Writer out = link.begin(Api::find_coordinator, api_row(Api::find_coordinator).max,
+                            tables.shared);
+    member.begin_search(out, tables.shared);
+    decoder_.search.begin(tables.shared.sink());
+    found_ = -1;
+    link.send(out, Api::find_coordinator, now, tables.shared.options.request_timeout_ms,
+              tables.shared);
+  }
+  void send_heartbeat(Link& link, Tables& tables, Instant now) {
+    Writer out = link.begin(Api::share_group_heartbeat, api_row(Api::share_group_heartbeat).max,
+                            tables.shared);
+    member.encode_heartbeat(out, tables.topology, tables.shared);
+    decoder_.heartbeat.begin(tables.shared.sink());
+    ++tables.shared.stats.heartbeats;
+    link.send(out, Api::share_group_heartbeat, now, tables.shared.options.request_timeout_ms,
+              tables.shared);
+  }
+
+  bool read_search(Link& link, Tables& tables) {
+    for (;;) {
+      switch (decoder_.search.next(link.reader())) {
+        case FindCoordinatorDecoder::Item::none: return false;
+        case FindCoordinatorDecoder::Item::coordinator: {
+          const NodeEndpoint& node = decoder_.search.coordinator();
+          if (tables.topology.note_broker(node.node_id, node.host, node.port, true)) {
+            found_ = node.node_id;
+          }
+          break;
+        }
+        case FindCoordinatorDecoder::Item::end: return true;
+      }
+    }
+  }
+
+  void on_answer(Link& link, Tables& tables, Instant now) {
+    switch (link.request()) {
+      case Api::metadata:
+        if (discovery.take_appeared()) member.topic_appeared(now);
+        break;
+      case Api::find_coordinator:
+            if (member.on_search(decoder_.search, found_, now, tables.shared)) {
+          tables.topology.keep_broker(found_);
+        }
+        break;
+      case Api::share_group_heartbeat:
+        member.on_heartbeat(decoder_.heartbeat, link.sent_at(), now, tables.topology,
+                            tables.shared);
+        if (tables.topology.any_leader_unknown()) discovery.refresh(now);
+        break;
+      case Api::fetch:
+      case Api::api_versions:
+      case Api::share_fetch:
+      case Api::share_acknowledge: break;
+    }
+  }
+
+  Decoder decoder_{};
+  uint32_t turn_ = 0;
+  int32_t found_ = -1;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_CONTROL_HPP

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Discovery: when Metadata is asked, and what its answer means for the topology.
+// Flow:        core/control.hpp sends -> MetadataDecoder -> core/topology.hpp.
+// Memory:      a few dozen bytes.
+// Errors:      a missing or refused topic is told once and asked for again with back-off; so is a leader that is unknown.
+#ifndef KSHARE_CORE_DISCOVERY_HPP
+#define KSHARE_CORE_DISCOVERY_HPP
+
+#include <cstdint>
+
+#include "kshare/core/tables.hpp"
+#include "kshare/message/metadata.hpp"
+
+namespace kshare {
+
+class Discovery {
+ public:
+  Instant due_at() const { return due_at_; }
+  bool has_answer() const { return answered_; }
+  // A subscribed topic has been seen for the first time, or again under a new id.
+  bool take_appeared() {
+    const bool appeared = appeared_;
+    appeared_ = false;
+    return appeared;
+  }
+
+  void refresh(Instant at) { due_at_ = earlier(due_at_, at); }
+  void stop() { due_at_ = kNever; }
+
+  void encode(Writer& out, const Tables& tables) {
+    const Topology& topology = tables.topology;
+    const uint32_t topics = out.begin_array();
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < topology.topic_count(); ++i) {
+      if (!topology.topic(i).subscribed) continue;
+      encode_metadata_topic(out, topology.name(i));
+      ++count;
+    }
+    out.end_array(topics, count);
+    encode_metadata_tail(out, tables.shared.options.allow_auto_create_topics);
+    due_at_ = kNever;  // until the answer, or the loss of the link
+  }
+  void begin_answer() {
+    topic_ = kNoRow;
+    missing_ = false;
+  }
+  void lost(Instant now, Shared& shared) { retry(now, shared); }
+
+  // True at the end of the answer.
+  bool read(MetadataDecoder& answer, Reader& in, Tables& tables, Instant now) {
+    for (;;) {
+      switch (answer.next(in)) {
+        case MetadataDecoder::Item::none: return false;
+        case MetadataDecoder::Item::broker:
+          static_cast<void>(tables.topology.note_broker(
+              answer.broker().node_id, answer.broker().host, answer.broker().port,
+              tables.topology.is_leader(answer.broker().node_id)));
+          break;
+        case MetadataDecoder::Item::topic: on_topic(answer.topic(), tables); break;
+        case MetadataDecoder::Item::partition:
+          on_partition(answer.topic(), answer.partition(), tables);
+          break;
+        case MetadataDecoder::Item::end:
+          finish(tables, now);
+          return true;
+      }
+    }
+  }
+
+ private:
+  void on_topic(const MetadataDecoder::Topic& topic, Tables& tables) {
+    topic_ = topic.name.data() == nullptr ? kNoRow : tables.topology.find_subscribed(topic.name);
+    if (topic_ == kNoRow) return;
+    TopicRow& row = tables.topology.topic(topic_);
+    if (topic.error != kafka::kNone) {
+      missing_ = true;
+      if (row.told == topic.error) return;
+      row.told = topic.error;
+      const bool absent = topic.error == kafka::kUnknownTopicOrPartition;
+      if (topic.error == kafka::kLeaderNotAvailable) return;  // it is being created
+      Event& event = tables.shared.events.push(
+          absent ? EventType::topic_missing : EventType::topic_error,
+          {Errc::broker_error, topic.error});
+      EventRing::set_text(event, tables.topology.name(topic_));
+      return;
+    }
+    row.told = kafka::kNone;
+    if (tables.topology.set_topic_id(topic_, topic.id)) appeared_ = true;
+  }
+
+  void on_partition(const MetadataDecoder::Topic& topic, const MetadataDecoder::Partition& part,
+                    Tables& tables) {
+    if (topic_ == kNoRow || topic.error != kafka::kNone) return;
+    const uint32_t index = tables.topology.find_partition(topic_, part.index);
+    if (index == kNoRow) return;
+    tables.topology.set_leader(tables.topology.partition(index), part.leader_id,
+                               part.leader_epoch);
+  }
+
+  void finish(Tables& tables, Instant now) {
+    answered_ = true;
+    if (missing_ || tables.topology.any_leader_unknown()) {
+      retry(now, tables.shared);
+    } else {
+      attempts_ = 0;
+      due_at_ = now + tables.shared.options.metadata_max_age_ms;
+    }
+  }
+  void retry(Instant now, Shared& shared) {
+    due_at_ = now + shared.retry_ms(attempts_);
+    if (attempts_ < 16) ++attempts_;
+  }
+
+  Instant due_at_{};
+  uint32_t topic_ = kNoRow;  // of the answer that is being read
+  uint8_t attempts_ = 0;
+  bool answered_ = false;
+  bool missing_ = false;
+  bool appeared_ = false;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_DISCOVERY_HPP

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Engine: the whole consumer, sans I/O. Time and bytes come in, bytes and records go out.
+// Flow:        consumer.hpp moves bytes -> Engine -> link, member, session, intake -> handout -> the application.
+// Memory:      Storage's, through Memory; itself a few hundred bytes.
+// Valid until: see record/record.hpp for records.
+// Errors:      status() keeps the first failure; it is ok again once the group has been joined. Fatal ones end it.
+#ifndef KSHARE_CORE_ENGINE_HPP
+#define KSHARE_CORE_ENGINE_HPP
+
+#include <cstdint>
+#include <string_view>
+
+#include "kshare/core/address.hpp"
+#include "kshare/core/control.hpp"
+#include "kshare/core/handout.hpp"
+#include "kshare/core/leaders.hpp"
+#include "kshare/core/storage.hpp"
+
+namespace kshare {
+
+class Engine {
+ public:
+  explicit Engine(const Memory& memory) : memory_(memory) {}
+
+  uint32_t link_count() const { return memory_.peers.size; }
+  Link& link(uint32_t i) { return memory_.peers[i].link; }
+  const Link& link(uint32_t i) const { return memory_.peers[i].link; }
+  Shared& shared() { return tables_.shared; }
+  const Shared& shared() const { return tables_.shared; }
+  const Tables& tables() const { return tables_; }
+  const Member& member() const { return control_.member; }
+  bool running() const { return tables_.shared.started && !tables_.shared.fatal; }
+
+  // ---- Life. `entropy`: 24 random octets.
+  Status start(const Options& options, const uint8_t (&entropy)[24]) {
+    if (tables_.shared.started) return {Errc::already_running, 0};
+    KSHARE_ASSERT(*memory_.user == nullptr || *memory_.user == this);
+    *memory_.user = this;
+    attach();
+    const Status checked = copy_options(options);
+    if (!checked.ok()) {
+      tables_.shared.keep(checked);
+      return checked;
+    }
+    uint8_t id[16];
+    std::memcpy(id, entropy, sizeof id);
+    encode_member_id(id, tables_.shared.member_id);
+    uint64_t seed = 0;
+    std::memcpy(&seed, entropy + 16, sizeof seed);
+    tables_.shared.random.seed(seed);
+    tables_.shared.started = true;
+    return {};
+  }
+
+  Status subscribe(Span<const std::string_view> names) {
+    if (!running() || closing_) return {Errc::not_running, 0};
+    if (names.size == 0) return unsubscribe();
+    const Status checked = check_names(names);
+    if (!checked.ok()) return checked;
+    tables_.topology.begin_subscription();
+    for (std::string_view name : names) {
+      if (!tables_.topology.subscribe(name)) return {Errc::too_many, 0};
+    }
+    control_.member.subscription_changed(now_);
+    control_.discovery.refresh(now_);
+    return {};
+  }
+  Status unsubscribe() {
+    if (!running() || closing_) return {Errc::not_running, 0};
+    tables_.topology.begin_subscription();
+    static_cast<void>(control_.member.leave(now_));
+    tables_.topology.clear_assignment();
+    revoke();
+    return {};
+  }
+  Status close(Instant now, int64_t timeout_ms) {
+    if (!tables_.shared.started) return {Errc::not_running, 0};
+    if (closing_) return {};
+    closing_ = true;
+    now_ = later(now_, now);
+    close_at_ = now_ + timeout_ms;
+    current_ = RecordId{};
+    tables_.topology.begin_subscription();
+    tables_.topology.clear_assignment();
+    release_all();
+    leaders_.begin_closing();
+    return {};
+  }
+
+  // ---- Time passes: timers, then whatever is due is written into the send windows.
+  // Answers when to be called again at the latest.
+  Instant step(Instant now) {
+    now_ = later(now_, now);
+    if (!running()) return kNever;
+    tables_.shared.stats.events_lost = tables_.shared.events.lost();
+    for (uint32_t i = 0; i < link_count(); ++i) {
+      if (link(i).timed_out(now_)) lost(i, {Errc::timed_out, 0});
+    }
+    if (now_ >= expiry_at_) expire();
+    static_cast<void>(Handout::next(tables_, nullptr, now_));
+    tables_.release_given_back();
+    Instant wake = leaders_.step(tables_, now_);
+    if (closing_ && step_closing()) return kNever;
+    if (!closing_ || control_.member.active()) {
+      wake = earlier(wake, control_.step(link(0), tables_, now_));
+    }
+    if (closing_) wake = earlier(wake, close_at_);
+    return earlier(wake, expiry_at_);
+  }
+  Instant acks_due() const { return leaders_.acks_due(tables_); }
+
+  // ---- The transports' side.
+  Address address(uint32_t i) const { return Control::address(link(i).target(), tables_); }
+  void opening(uint32_t i) {
+    if (link(i).attempts() != 0) ++tables_.shared.stats.reconnects;
+    link(i).on_opening(now_, tables_.shared.options.connection_setup_timeout_ms);
+  }
+  void connected(uint32_t i) { link(i).on_connected(now_, tables_.shared); }
+  // New bytes are in the receive window of link i.
+  void received(uint32_t i, uint32_t count) {
+    Link& its = link(i);
+    its.received(count, now_, tables_.shared);
+    while (its.in_answer()) {
+      if (!read(i)) break;
+    }
+    if (its.reader().malformed()) lost(i, {Errc::malformed, 0});
+  }
+  void lost(uint32_t i, Status why) {
+    Link& its = link(i);
+    if (its.state() == LinkState::idle || its.state() == LinkState::waiting) return;
+    const bool established = its.ready();
+    tell_lost(i, established, why);
+    const bool was_asking = its.busy();
+    const Api asked = its.request();
+    if (i != 0) leaders_.on_lost(i, tables_);
+    its.on_lost(now_, tables_.shared);
+    if (i == 0) {
+      control_.on_lost(its, was_asking && asked != Api::api_versions, tables_, now_);
+    } else {
+      control_.discovery.refresh(now_ + tables_.shared.options.retry_backoff_ms);
+    }
+  }
+
+  // ---- Records.
+  bool next(Record& record, Instant now) {
+    if (!running() || closing_) return false;
+    now_ = later(now_, now);
+    if (tables_.shared.options.acknowledgement_mode == AckMode::implicit_mode) accept_current();
+    if (Handout::next(tables_, &record, now_) != Handout::Step::record) {
+      news_ = true;
+      return false;
+    }
+    current_ = record.id;
+    return true;
+  }
+  Status acknowledge(RecordId id, Ack type) {
+    if (!tables_.shared.started) return {Errc::not_running, 0};
+    if (type != Ack::accept && type != Ack::release && type != Ack::reject) {
+      return {Errc::wrong_mode, 0};
+    }
+    if (id == current_) current_ = RecordId{};
+    return settle(id, type);
+  }
+  uint32_t unsettled() const { return tables_.acks.used(); }
+  // Something has changed since the last step() that it should look at before anyone sleeps.
+  bool take_news() {
+    const bool news = news_;
+    news_ = false;
+    return news;
+  }
+  bool has_news() const { return news_; }
+  void note_news() { news_ = true; }
+
+ private:
+  void attach() {
+    tables_ = Tables{};
+    Shared& shared = tables_.shared;
+    shared.limits = memory_.limits;
+    shared.events.attach(memory_.events);
+    shared.words = memory_.error_text;
+    tables_.store.attach(memory_.slots, memory_.store, memory_.limits->slot_bytes());
+    tables_.lots.attach(memory_.lots, memory_.lists);
+    tables_.acks.attach(memory_.acks, tables_.lots, tables_.store);
+    tables_.topology.attach(memory_.topics, memory_.topic_names, memory_.brokers, memory_.hosts,
+                            memory_.partitions, tables_.lots);
+    for (uint32_t i = 0; i < memory_.peers.size; ++i) {
+      const uint32_t receive = memory_.limits->receive_window_bytes;
+      const uint32_t send = memory_.limits->send_window_bytes;
+      memory_.peers[i] = Peer{};
+      memory_.peers[i].link.attach({memory_.receive_windows + i * receive, receive},
+                                   {memory_.send_windows + i * send, send});
+    }
+    control_.attach();
+    leaders_.attach(memory_.peers);
+    closing_ = false;
+    now_ = Instant{};
+    expiry_at_ = kNever;
+    current_ = RecordId{};
+    news_ = true;
+  }
+
+  Status copy_options(const Options& options) {
+    Shared& shared = tables_.shared;
+    shared.options = options;
+    Options& kept = shared.options;
+    if (options.group_id.empty()) return bad("group.id is missing");
+    if (!is_valid_bootstrap(options.bootstrap_servers)) {
+      return bad("bootstrap.servers: give host:port, or several with commas between");
+    }
+    if (!keep(kept.bootstrap_servers, memory_.bootstrap) || !keep(kept.group_id, memory_.group_id) ||
+        !keep(kept.client_id, memory_.client_id) || !keep(kept.client_rack, memory_.client_rack)) {
+      shared.say("bootstrap.servers, group.id, client.id or client.rack is longer than its limit");
+      return {Errc::too_long, 0};
+    }
+    if (options.max_poll_records < 1 || options.fetch_min_bytes < 0 ||
+        options.fetch_max_bytes < 1 || options.fetch_max_wait_ms < 0) {
+      return bad("max.poll.records, fetch.min.bytes, fetch.max.bytes or fetch.max.wait.ms is out of "
+                 "range");
+    }
+    if (options.request_timeout_ms < 1 || options.connection_setup_timeout_ms < 1 ||
+        options.retry_backoff_ms < 1 || options.retry_backoff_max_ms < options.retry_backoff_ms ||
+        options.reconnect_backoff_ms < 1 || options.metadata_max_age_ms < 1 ||
+        options.reconnect_backoff_max_ms < options.reconnect_backoff_ms ||
+        options.ack_linger_ms < 0 || options.lock_margin_ms < 0) {
+      return bad("a time-out or back-off is out of range (each at least 1 ms, a maximum not below "
+                 "its start)");
+    }
+    return {};
+  }
+  Status bad(std::string_view words) {
+    tables_.shared.say(words);
+    return {Errc::bad_option, 0};
+  }
+  static bool keep(std::string_view& text, Span<char> room) {
+    if (text.size() > room.size) return false;
+    text = {room.data, copy_text(room.data, room.size, text)};
+    return true;
+  }
+  Status check_names(Span<const std::string_view> names) const {
+    uint32_t bytes = 0;
+    for (std::string_view name : names) {
+      if (name.empty() || name.size() > kTopicNameBytesMax) return {Errc::bad_option, 0};
+      bytes += static_cast<uint32_t>(name.size());
+    }
+    if (names.size > memory_.limits->topics_max) return {Errc::too_many, 0};
+    if (bytes > memory_.limits->topic_names_bytes) return {Errc::too_long, 0};
+    return {};
+  }
+
+  // True if the answer is complete and the next may follow.
+  bool read(uint32_t i) {
+    Link& its = link(i);
+    if (its.state() == LinkState::negotiating) {
+      const Link::Negotiation result = its.negotiate(now_, tables_.shared);
+      if (result == Link::Negotiation::ready) on_ready(i);
+      if (result == Link::Negotiation::too_old) refuse_broker();
+      return false;
+    }
+    if (i == 0) {
+      control_.read(its, tables_, now_);
+      if (control_.member.state() == MemberState::stable && !tables_.shared.fatal) {
+        tables_.shared.status = Status{};
+      }
+      revoke();
+    } else if (leaders_.read(i, tables_, now_)) {
+      control_.discovery.refresh(now_ + tables_.shared.options.retry_backoff_ms);
+    }
+    if (!its.busy() && i != 0) plan_expiry();
+    return false;
+  }
+  void on_ready(uint32_t i) {
+    Event& event = tables_.shared.events.push(EventType::connected);
+    event.node = link(i).target();
+    set_address(event, i);
+  }
+  void refuse_broker() {
+    tables_.shared.say("the broker does not offer share groups as of Kafka 4.2 (ShareFetch version 2)");
+    tables_.shared.fail({Errc::unsupported_broker, 0});
+  }
+  void tell_lost(uint32_t i, bool established, Status why) {
+    Event& event = tables_.shared.events.push(
+        established ? EventType::disconnected : EventType::connection_failed, why);
+    event.node = link(i).target();
+    set_address(event, i);
+    if (!established && control_.member.state() != MemberState::stable) tables_.shared.keep(why);
+  }
+  void set_address(Event& event, uint32_t i) {
+    const Address where = address(i);
+    uint32_t size = copy_text(event.text, Event::kTextBytes - 6, where.host);
+    event.text[size++] = ':';
+    char digits[5];
+    uint32_t count = 0;
+    for (uint32_t port = where.port; port != 0; port /= 10) {
+      digits[count++] = static_cast<char>('0' + port % 10);
+    }
+    while (count != 0) event.text[size++] = digits[--count];
+    event.text_bytes = static_cast<uint8_t>(size);
+  }
+
+  // ---- Locks that end.
+  void plan_expiry() {
+    expiry_at_ = kNever;
+    for (uint32_t i = 0; i < tables_.lots.count(); ++i) {
+      const Lot& lot = tables_.lots[i];
+      if (!lot.used) continue;
+      const bool waits = lot.cursor <= lot.last && !lot.give_back;
+      const Instant at =
+          waits ? Instant{lot.lock_min.ms - tables_.shared.options.lock_margin_ms} : lot.lock_max;
+      expiry_at_ = earlier(expiry_at_, at);
+    }
+  }
+  void expire() {
+    for (uint32_t i = 0; i < tables_.lots.count(); ++i) {
+      const Lot& lot = tables_.lots[i];
+      if (!lot.used) continue;
+      if (now_ >= lot.lock_max) {
+        tables_.lose_lot(i, {Errc::lock_lost, 0});
+      } else if (lot.cursor <= lot.last && !lot.give_back &&
+                 now_ + tables_.shared.options.lock_margin_ms >= lot.lock_min) {
+        Handout::give_back(tables_, i);
+      }
+    }
+    plan_expiry();
+    if (expiry_at_ <= now_) expiry_at_ = now_ + 1;  // acks in flight keep their lot a little longer
+  }
+  // What was acquired for partitions that are ours no longer goes back, unless it is with the
+  // application.
+  void revoke() {
+    for (uint32_t i = 0; i < tables_.lots.count(); ++i) {
+      const Lot& lot = tables_.lots[i];
+      if (!lot.used || lot.give_back || lot.cursor > lot.last) continue;
+      if (!tables_.topology.partition(lot.partition).assigned) tables_.give_back(i);
+    }
+    tables_.topology.collect();
+  }
+
+  // ---- Acknowledging.
+  void accept_current() {
+    if (tables_.acks.is_held(current_)) static_cast<void>(settle(current_, Ack::accept));
+    current_ = RecordId{};
+  }
+  Status settle(RecordId id, Ack type) {
+    bool freed = false;
+    const bool known = id.slot < tables_.acks.count();
+    const uint32_t its_link =
+        known ? tables_.lots[tables_.acks.slot(id.slot).lot].link : uint32_t{0};
+    const Status status = tables_.acks.acknowledge(id, type, freed);
+    if (freed) news_ = true;
+    if (status.ok()) leaders_.ack_made(its_link, now_);
+    if (status.code == Errc::lock_lost) ++tables_.shared.stats.acks_failed;
+    return status;
+  }
+
+  // ---- Closing: everything held is released, sessions end, the group is left.
+  void release_all() {
+    for (uint32_t i = 0; i < tables_.acks.count(); ++i) {
+      const AckSlot& ack = tables_.acks.slot(i);
+      if (ack.state != AckState::held && ack.state != AckState::lost) continue;
+      const RecordId id{ack.lot, static_cast<uint16_t>(i), ack.generation};
+      static_cast<void>(settle(id, Ack::release));
+    }
+    revoke();
+  }
+  // True once all is over.
+  bool step_closing() {
+    Member& member = control_.member;
+    const bool late = now_ >= close_at_;
+    if (!late && !leaders_.is_closed(tables_)) return false;
+    if (!late && member.active()) {
+      if (member.state() != MemberState::leaving && !member.leave(now_)) return finish();
+      if (member.coordinator() != Member::kUnknown && link(0).ready()) return false;
+    }
+    return finish();
+  }
+  bool finish() {
+    for (uint32_t i = 1; i < link_count(); ++i) {
+      if (link(i).in_use()) leaders_.on_lost(i, tables_);
+    }
+    for (uint32_t i = 0; i < tables_.lots.count(); ++i) {
+      if (tables_.lots[i].used) tables_.lose_lot(i, {Errc::not_running, 0});
+    }
+    for (uint32_t i = 0; i < link_count(); ++i) link(i).stop();
+    control_.member.stop();
+    tables_.shared.started = false;
+    *memory_.user = nullptr;
+    return true;
+  }
+
+  Memory memory_;
+  Tables tables_{};
+  Control control_{};
+  Leaders leaders_{};
+  Instant now_{};
+  Instant expiry_at_ = kNever;
+  Instant close_at_{};
+  RecordId current_{};  // implicit mode: what the next next() accepts
+  bool closing_ = false;
+  bool news_ = true;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_ENGINE_HPP

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Intake: the answer to a leader link's request, as it streams in: records into a store slot, acquired ranges
+//              into lots, verdicts on acks.
+// Flow:        core/link.hpp -> message/ decoders, record/walker.hpp -> here -> tables; core/engine.hpp asks for the end.
+// Memory:      one decoder at a time and a walker, a few hundred bytes a link.
+// Errors:      per partition: events, back-off, a leader hint; for the whole: error(). Malformed bytes: reader().malformed()
+//              and the link is closed; nothing of the slot is handed out then.
+//
+// On the wire Records comes before AcquiredRecords. Whole records are retained while they fit; when the ranges are known,
+// what is retained and acquired will be handed out, what is retained only is trimmed, what is acquired only is read again
+// later, and an acquired offset without a record in the walked stretch is a gap.
+#ifndef KSHARE_CORE_INTAKE_HPP
+#define KSHARE_CORE_INTAKE_HPP
+
+#include <cstdint>
+
+#include "kshare/core/link.hpp"
+#include "kshare/core/session.hpp"
+#include "kshare/core/tables.hpp"
+#include "kshare/message/fetch.hpp"
+#include "kshare/message/share_acknowledge.hpp"
+#include "kshare/message/share_fetch.hpp"
+#include "kshare/record/walker.hpp"
+
+namespace kshare {
+
+class Intake {
+ public:
+  static constexpr uint32_t kNoSlot = Store::kNone;
+
+  void attach(uint32_t link) {
+    *this = Intake{};
+    link_ = static_cast<uint8_t>(link);
+  }
+
+  uint32_t slot() const { return slot_; }
+  int16_t error() const { return error_; }
+  int32_t throttle_ms() const { return throttle_ms_; }
+  bool saw_data() const { return saw_data_; }      // an acquired range, or a partition's error
+  uint32_t surplus() const { return surplus_; }    // ranges that found no row
+  bool leaders_changed() const { return leaders_changed_; }
+  int32_t lock_ms() const { return lock_ms_; }     // of the last answer, 0 before it
+
+  // ---- A request leaves; `slot` is reserved for its records, or kNoSlot.
+  void begin_share_fetch(uint32_t slot, Tables& tables) {
+    begin(slot);
+    decoder_.share_fetch.begin(tables.shared.sink());
+  }
+  void begin_acknowledge(Tables& tables) {
+    begin(kNoSlot);
+    decoder_.acknowledge.begin(tables.shared.sink());
+  }
+  void begin_reread(uint32_t slot, uint32_t row, int64_t from) {
+    begin(slot);
+    row_ = row;
+    from_ = from;
+    decoder_.fetch.begin();
+  }
+
+  // ---- Bytes have come. True at the end of the answer.
+  bool read(Link& link, int32_t node, Tables& tables, Instant now) {
+    switch (link.request()) {
+      case Api::share_fetch: return read_share_fetch(link, node, tables, now);
+      case Api::share_acknowledge: return read_acknowledge(link, node, tables, now);
+      case Api::fetch: return read_again(link, tables, now);
+      case Api::metadata:
+      case Api::find_coordinator:
+      case Api::api_versions:
+      case Api::share_group_heartbeat: break;
+    }
+    return false;
+  }
+
+  // The answer is complete: what is in the slot may be handed out.
+  void publish(Tables& tables) {
+    if (slot_ != kNoSlot) tables.store.publish(slot_);
+    slot_ = kNoSlot;
+  }
+  // The connection is lost: nothing of the slot is. The lots are given back by the tables.
+  void abandon(Tables& tables) {
+    walker_.abandon();
+    walking_ = false;
+    if (slot_ == kNoSlot) return;
+    for (uint32_t i = 0; i < tables.lots.count(); ++i) {
+      Lot& lot = tables.lots[i];
+      if (lot.used && lot.in_slot && lot.slot == slot_) tables.lots.leave_slot(tables.store, i);
+    }
+    tables.store.drop_reservation(slot_);
+    slot_ = kNoSlot;
+  }
+
+ private:
+  union Decoder {
+    Decoder() : share_fetch() {}
+    ShareFetchDecoder share_fetch;
+    ShareAcknowledgeDecoder acknowledge;
+    FetchDecoder fetch;
+  };
+
+  void begin(uint32_t slot) {
+    slot_ = slot;
+    error_ = kafka::kNone;
+    throttle_ms_ = 0;
+    surplus_ = 0;
+    row_ = kNoRow;
+    saw_data_ = walking_ = leaders_changed_ = false;
+  }
+
+  // Record bytes that stream by: true once the field is behind us.
+  bool walk(Reader& in, Tables& tables) {
+    if (walking_ && !walker_.run(tables.store, in)) return false;
+    walking_ = false;
+    return true;
+  }
+
+  // ---- ShareFetch.
+  bool read_share_fetch(Link& link, int32_t node, Tables& tables, Instant now) {
+    ShareFetchDecoder& answer = decoder_.share_fetch;
+    Reader& in = link.reader();
+    if (!walk(in, tables)) return false;
+    for (;;) {
+      switch (answer.next(in)) {
+        case ShareFetchDecoder::Item::none: return false;
+        case ShareFetchDecoder::Item::head:
+          on_head(answer.error(), answer.throttle_ms(), answer.lock_timeout_ms(), answer.words(),
+                  tables);
+          break;
+        case ShareFetchDecoder::Item::partition:
+          on_partition(answer.partition(), tables, now);
+          break;
+        case ShareFetchDecoder::Item::records:
+          begin_walk(answer.records_bytes(), tables);
+          if (!walk(in, tables)) return false;
+          break;
+        case ShareFetchDecoder::Item::acquired:
+          on_acquired(answer.acquired(), link, tables);
+          break;
+        case ShareFetchDecoder::Item::partition_end: end_partition(tables); break;
+        case ShareFetchDecoder::Item::node: on_node(answer.node(), tables); break;
+        case ShareFetchDecoder::Item::end: return finish(node, tables, now);
+      }
+    }
+  }
+
+  void on_head(int16_t error, int32_t throttle_ms, int32_t lock_ms, const TextSink& words,
+               Tables& tables) {
+    error_ = error;
+    throttle_ms_ = throttle_ms;
+    if (error == kafka::kNone && lock_ms > 0) lock_ms_ = lock_ms;
+    tables.shared.said(words);
+  }
+
+  void on_partition(const SharePartition& part, Tables& tables, Instant now) {
+    row_ = tables.topology.find_partition(part.topic_id, part.index);
+    walked_ = false;
+    if (row_ == kNoRow) return;
+    mark_ = slot_ == kNoSlot ? 0 : tables.store.slot(slot_).used;
+    if (error_ == kafka::kNone) tables.resolve(row_, link_, part.ack_error, now);
+    if (part.error != kafka::kNone) {
+      saw_data_ = true;
+      on_partition_error(part, tables, now);
+    } else {
+      tables.topology.partition(row_).attempts = 0;
+      tables.topology.partition(row_).told = 0;
+    }
+  }
+
+  void on_partition_error(const SharePartition& part, Tables& tables, Instant now) {
+    PartitionRow& row = tables.topology.partition(row_);
+    if (kafka::names_a_leader(part.error)) follow_leader(row, part, tables);
+    row.retry_at = now + tables.shared.retry_ms(row.attempts);
+    if (row.attempts < 16) ++row.attempts;
+    leaders_changed_ = true;  // every error is a reason to look at the metadata again
+    if (row.told == part.error || part.error == kafka::kNotLeaderOrFollower) return;
+    row.told = part.error;
+    static_cast<void>(
+        tables.tell(EventType::partition_error, row_, {Errc::broker_error, part.error}));
+  }
+  // Only with errors 6 and 74 does CurrentLeader mean anything.
+  void follow_leader(PartitionRow& row, const SharePartition& part, Tables& tables) {
+    for (uint32_t i = tables.lots.head(row_); i != kNoLot;) {
+      const uint32_t next = tables.lots.next(i);
+      if (tables.lots[i].link == link_) {  // the new leader hands these out again
+        tables.drop_undelivered(i);
+        static_cast<void>(tables.lots.free_if_done(i));
+      }
+      i = next;
+    }
+    if (part.leader_id >= 0 && part.leader_epoch > row.leader_epoch) {
+      tables.topology.set_leader(row, part.leader_id, part.leader_epoch);
+    } else {
+      row.leader = -1;
+    }
+  }
+  void on_node(const NodeEndpoint& node, Tables& tables) {
+    static_cast<void>(tables.topology.note_broker(node.node_id, node.host, node.port,
+                                                  tables.topology.is_leader(node.node_id)));
+  }
+
+  void begin_walk(uint32_t bytes, Tables& tables) {
+    walking_ = true;
+    if (row_ == kNoRow || slot_ == kNoSlot) return walker_.begin_discard(bytes);
+    WalkPlan plan = plan_for(tables);
+    plan.hint = tables.topology.partition(row_).hint;
+    plan.wanted = Wanted::from(0);
+    walker_.begin(plan, bytes);
+    walked_ = true;
+    covered_to_ = INT64_MIN;
+  }
+  WalkPlan plan_for(const Tables& tables) const {
+    WalkPlan plan;
+    plan.partition = static_cast<uint16_t>(row_);
+    plan.slot = slot_;
+    plan.check_crcs = tables.shared.options.check_crcs;
+    plan.codecs = tables.shared.options.codecs;
+    return plan;
+  }
+
+  void on_acquired(const AcquiredRecords& range, Link& link, Tables& tables) {
+    saw_data_ = true;
+    if (range.first < 0 || range.last < range.first || range.last == INT64_MAX) {
+      link.reader().fail();
+      return;
+    }
+    if (row_ == kNoRow) {
+      ++surplus_;
+      return;
+    }
+    tables.supersede(row_, range.first, range.last);
+    const uint32_t index = tables.lots.add(row_, link_, range.first, range.last);
+    if (index == kNoLot) {
+      ++surplus_;
+      return;
+    }
+    Lot& lot = tables.lots[index];
+    lot.delivery_count = range.delivery_count;
+    lot.lock_min = link.sent_at() + lock_ms_;
+    lot.lock_max = link.first_byte_at() + lock_ms_;
+    PartitionRow& row = tables.topology.partition(row_);
+    if (range.last + 1 > row.hint) row.hint = range.last + 1;
+    if (!walked_ || !walker_.walked()) return;
+    tables.lots.apply_walk(tables.store, index, walker_.walk_first(), walker_.walk_end(), slot_);
+    if (range.first <= later_of(covered_to_, walker_.walk_first())) covered_to_ = range.last + 1;
+  }
+  static int64_t later_of(int64_t a, int64_t b) { return a < b ? b : a; }
+
+  // All ranges of the partition are known: what nobody acquired makes room for the next partition.
+  void end_partition(Tables& tables) {
+    if (row_ == kNoRow || slot_ == kNoSlot || !walked_) return;
+    if (covered_to_ >= walker_.walk_end()) return;  // all of it was acquired
+    uint32_t lot = tables.store.slot(slot_).lots_head - 1u;
+    tables.store.trim(slot_, mark_, [&](int64_t offset) {
+      while (lot != kNoLot && (tables.lots[lot].partition != row_ ||
+                               tables.lots[lot].walked <= offset)) {
+        lot = tables.lots[lot].next_in_slot - 1u;
+      }
+      return lot != kNoLot && offset >= tables.lots[lot].cursor;
+    });
+  }
+
+  // Acks that the answer did not mention have failed.
+  bool finish(int32_t node, Tables& tables, Instant now) {
+    static_cast<void>(node);
+    for (uint32_t row = 0; row < tables.topology.partition_count(); ++row) {
+      if (kafka::session_is_lost(error_)) tables.return_to_pending(row, link_, now);
+      tables.resolve(row, link_, error_ == kafka::kNone ? kafka::kInvalidRecordState : error_, now);
+    }
+    return true;
+  }
+
+  // ---- ShareAcknowledge.
+  bool read_acknowledge(Link& link, int32_t node, Tables& tables, Instant now) {
+    ShareAcknowledgeDecoder& answer = decoder_.acknowledge;
+    for (;;) {
+      switch (answer.next(link.reader())) {
+        case ShareAcknowledgeDecoder::Item::none: return false;
+        case ShareAcknowledgeDecoder::Item::head:
+          on_head(answer.error(), answer.throttle_ms(), answer.lock_timeout_ms(), answer.words(),
+                  tables);
+          break;
+        case ShareAcknowledgeDecoder::Item::partition: {
+          const SharePartition& part = answer.partition();
+          row_ = tables.topology.find_partition(part.topic_id, part.index);
+          if (row_ == kNoRow || error_ != kafka::kNone) break;
+          tables.resolve(row_, link_, part.error, now);
+          if (kafka::names_a_leader(part.error)) {
+            follow_leader(tables.topology.partition(row_), part, tables);
+          }
+          if (part.error != kafka::kNone) leaders_changed_ = true;
+          break;
+        }
+        case ShareAcknowledgeDecoder::Item::node: on_node(answer.node(), tables); break;
+        case ShareAcknowledgeDecoder::Item::end: return finish(node, tables, now);
+      }
+    }
+  }
+
+  // ---- Fetch: the bytes of what is acquired already.
+  static bool next_missing(const void* context, int64_t at, int64_t& first, int64_t& last) {
+    const auto& self = *static_cast<const Intake*>(context);
+    const Lots& lots = *self.lots_;
+    bool found = false;
+    for (uint32_t i = lots.head(self.row_); i != kNoLot; i = lots.next(i)) {
+      const Lot& lot = lots[i];
+      if (lot.link != self.link_ || !lot.missing() || lot.last < at) continue;
+      if (found && lot.walked >= first) continue;
+      first = lot.walked;
+      last = lot.last;
+      found = true;
+    }
+    return found;
+  }
+
+  bool read_again(Link& link, Tables& tables, Instant now) {
+    FetchDecoder& answer = decoder_.fetch;
+    Reader& in = link.reader();
+    if (!walk(in, tables)) return false;
+    for (;;) {
+      switch (answer.next(in)) {
+        case FetchDecoder::Item::none: return false;
+        case FetchDecoder::Item::head:
+          error_ = answer.error();
+          throttle_ms_ = answer.throttle_ms();
+          break;
+        case FetchDecoder::Item::partition:
+          walked_ = false;
+          if (answer.partition_error() != kafka::kNone) on_reread_error(answer, tables);
+          break;
+        case FetchDecoder::Item::records:
+          walking_ = true;
+          walked_ = answer.partition_error() == kafka::kNone && is_asked_for(answer, tables);
+          if (walked_) {
+            lots_ = &tables.lots;
+            WalkPlan plan = plan_for(tables);
+            plan.from = from_;
+            plan.from_exact = true;
+            plan.wanted = Wanted::ranges(next_missing, this);
+            walker_.begin(plan, answer.records_bytes());
+          } else {
+            walker_.begin_discard(answer.records_bytes());
+          }
+          if (!walk(in, tables)) return false;
+          break;
+        case FetchDecoder::Item::partition_end:
+          if (walked_ && walker_.walked()) apply_reread(tables);
+          break;
+        case FetchDecoder::Item::end:
+          static_cast<void>(now);
+          return true;
+      }
+    }
+  }
+  bool is_asked_for(const FetchDecoder& answer, const Tables& tables) const {
+    const PartitionRow& row = tables.topology.partition(row_);
+    return row.used && row.index == answer.partition() &&
+           tables.topology.topic(row.topic).id == answer.topic_id();
+  }
+  void apply_reread(Tables& tables) {
+    saw_data_ = true;
+    for (;;) {
+      const uint32_t index = tables.lots.first_missing(row_, link_, from_);
+      if (index == kNoLot || tables.lots[index].walked >= walker_.walk_end()) return;
+      tables.lots.apply_walk(tables.store, index, walker_.walk_first(), walker_.walk_end(), slot_);
+      if (tables.lots[index].missing()) return;
+    }
+  }
+  // The log starts behind what we hold: below that there is nothing to hand out, ever.
+  void on_reread_error(const FetchDecoder& answer, Tables& tables) {
+    if (answer.partition_error() != kafka::kOffsetOutOfRange || answer.log_start() <= from_) {
+      leaders_changed_ = true;
+      return;
+    }
+    for (;;) {
+      const uint32_t index = tables.lots.first_missing(row_, link_, from_);
+      if (index == kNoLot || tables.lots[index].walked >= answer.log_start()) return;
+      saw_data_ = true;
+      tables.lots.apply_walk(tables.store, index, from_, answer.log_start(), slot_);
+      if (tables.lots[index].missing()) return;
+    }
+  }
+
+  Decoder decoder_{};
+  Walker walker_{};
+  const Lots* lots_ = nullptr;
+  int64_t from_ = 0;
+  int64_t covered_to_ = 0;  // acquired without a hole from the walk's beginning to here
+  uint32_t slot_ = kNoSlot;
+  uint32_t row_ = kNoRow;
+  uint32_t mark_ = 0;
+  uint32_t surplus_ = 0;
+  int32_t throttle_ms_ = 0;
+  int32_t lock_ms_ = 0;
+  int16_t error_ = 0;
+  uint8_t link_ = 0;
+  bool saw_data_ = false;
+  bool walking_ = false;
+  bool walked_ = false;
+  bool leaders_changed_ = false;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_INTAKE_HPP

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Leaders: the links to partition leaders: which link serves which broker, and what each sends next.
+// Flow:        core/engine.hpp -> here -> core/session.hpp, core/intake.hpp.
+// Memory:      the peers in Storage.
+// Errors:      whatever a broker answers, the link goes on after a back-off; nothing here repeats without one.
+//
+// What a link sends, in this order: what must be settled before a session ends; acks that have waited long enough; bytes
+// to be read again; a ShareFetch if there is room, with all acks that are pending; what is to be forgotten.
+#ifndef KSHARE_CORE_LEADERS_HPP
+#define KSHARE_CORE_LEADERS_HPP
+
+#include <cstdint>
+
+#include "kshare/core/storage.hpp"
+#include "kshare/core/tables.hpp"
+#include "kshare/message/fetch.hpp"
+
+namespace kshare {
+
+class Leaders {
+ public:
+  static constexpr int64_t kShortWaitMs = 100;  // of a long poll while something waits behind it
+
+  void attach(Span<Peer> peers) {
+    *this = Leaders{};
+    peers_ = peers;
+    for (uint32_t i = 1; i < peers_.size; ++i) {
+      peers_[i].session.attach(i);
+      peers_[i].intake.attach(i);
+      peers_[i].acks_since = kNever;
+    }
+  }
+
+  void begin_closing() { closing_ = true; }
+  // Everything acked has been sent and answered, and every session ended.
+  bool is_closed(const Tables& tables) const {
+    for (uint32_t i = 1; i < peers_.size; ++i) {
+      const Peer& peer = peers_[i];
+      if (!peer.link.in_use()) continue;
+      if (peer.link.busy() && peer.link.ready()) return false;
+      if (peer.session.is_open() || tables.has_lots(i)) return false;
+    }
+    return true;
+  }
+
+  // Gives every leader a link, then lets each link send. Answers when to be asked again.
+  Instant step(Tables& tables, Instant now) {
+    tables.slot_starved = false;
+    if (!closing_) assign(tables, now);
+    Instant wake = kNever;
+    for (uint32_t i = 1; i < peers_.size; ++i) {
+      wake_ = peers_[i].link.deadline(now);
+      if (peers_[i].link.can_send(now)) send_next(i, tables, now);
+      wake = earlier(wake, earlier(wake_, peers_[i].link.deadline(now)));
+    }
+    for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
+      const PartitionRow& row = tables.topology.partition(i);
+      if (row.assigned && row.retry_at > now) wake = earlier(wake, row.retry_at);
+    }
+    return wake;
+  }
+
+  // An ack was made for a lot of this link.
+  void ack_made(uint32_t link, Instant now) {
+    Peer& peer = peers_[link];
+    if (peer.acks_since == kNever) peer.acks_since = now;
+  }
+  Instant acks_due(const Tables& tables) const {
+    Instant due = kNever;
+    for (uint32_t i = 1; i < peers_.size; ++i) {
+      due = earlier(due, peers_[i].acks_since + tables.shared.options.ack_linger_ms);
+    }
+    return due;
+  }
+
+  // ---- Answers. True: some partition's leader is in doubt, metadata is wanted.
+  bool read(uint32_t i, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    if (!peer.intake.read(peer.link, peer.link.target(), tables, now)) return false;
+    if (!peer.link.end_answer(peer.intake.throttle_ms(), now)) return false;
+    if (peer.link.request() == Api::fetch) {
+      on_reread(peer, tables, now);
+    } else {
+      on_session_answer(peer, tables, now);
+    }
+    peer.intake.publish(tables);
+    return peer.intake.leaders_changed();
+  }
+  void on_lost(uint32_t i, Tables& tables) {
+    Peer& peer = peers_[i];
+    peer.intake.abandon(tables);
+    tables.connection_lost(i, peer.link.target());
+    peer.session.ended(tables);
+    peer.ending = false;
+    peer.hold_until = Instant{};
+    peer.acks_since = tables.has_lots(i) ? Instant{} : kNever;
+  }
+
+ private:
+  // ---- Which link serves which leader.
+  void assign(Tables& tables, Instant now) {
+    for (uint32_t i = 1; i < peers_.size; ++i) retire(i, tables, now);
+    for (uint32_t p = 0; p < tables.topology.partition_count(); ++p) {
+      const PartitionRow& row = tables.topology.partition(p);
+      if (!row.assigned || row.leader < 0 || serves(row.leader)) continue;
+      if (tables.topology.find_broker(row.leader) == kNoRow) continue;
+      const uint32_t link = free_link();
+      if (link == 0) return take_turns(tables, now);
+      peers_[link].link.set_target(row.leader, now);
+      peers_[link].session.ended(tables);
+      peers_[link].since = now;
+      peers_[link].ending = peers_[link].leaving = false;
+    }
+  }
+  bool serves(int32_t node) const {
+    for (uint32_t i = 1; i < peers_.size; ++i) {
+      if (peers_[i].link.in_use() && peers_[i].link.target() == node) return true;
+    }
+    return false;
+  }
+  uint32_t free_link() const {
+    for (uint32_t i = 1; i < peers_.size; ++i) {
+      if (!peers_[i].link.in_use()) return i;
+    }
+    return 0;
+  }
+  // A link whose broker leads nothing of ours any more, or whose turn is over, ends its session and
+  // stops. Without a connection there is nothing to wait for: the new leader has it all.
+  void retire(uint32_t i, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    if (!peer.link.in_use()) return;
+    if (tables.topology.is_leader(peer.link.target())) {
+      if (!peer.leaving) peer.ending = peer.ending && peer.session.is_open();
+    } else {
+      peer.leaving = true;
+    }
+    if (!peer.leaving) return;
+    peer.ending = true;
+    const bool connected = peer.link.ready();
+    if (connected && (peer.session.is_open() || tables.has_lots(i) || peer.link.busy())) return;
+    for (uint32_t lot = 0; lot < tables.lots.count(); ++lot) {
+      if (tables.lots[lot].used && tables.lots[lot].link == i) {
+        tables.lose_lot(lot, {Errc::lock_lost, 0});
+      }
+    }
+    peer.link.stop();
+    peer.leaving = peer.ending = false;
+    peer.since = now;
+  }
+  // More leaders than links: the one that has been served longest makes room for the next.
+  void take_turns(const Tables& tables, Instant now) {
+    uint32_t oldest = 0;
+    for (uint32_t i = 1; i < peers_.size; ++i) {
+      if (peers_[i].leaving) return;
+      if (oldest == 0 || peers_[i].since < peers_[oldest].since) oldest = i;
+    }
+    const Instant over = peers_[oldest].since + kTurnMs;
+    static_cast<void>(tables);
+    if (now >= over) {
+      peers_[oldest].leaving = true;
+    }
+    crowded_until_ = now + kTurnMs;
+  }
+  bool crowded(Instant now) const { return now < crowded_until_; }
+
+  // ---- What a link sends.
+  void send_next(uint32_t i, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    if (now < peer.hold_until) return wait(peer.hold_until);
+    if (!peer.session.is_open()) return open_session(i, tables, now);
+    const bool acks = peer.session.has_acks(tables, now);
+    if (!acks) peer.acks_since = kNever;
+    if (acks && peer.acks_since == kNever) peer.acks_since = now;
+    if (closing_ || peer.ending || peer.session.surplus()) return end_session(i, acks, tables, now);
+    const Instant acks_due = peer.acks_since + tables.shared.options.ack_linger_ms;
+    const uint32_t missing = oldest_missing(i, tables);
+    if (missing != kNoLot) {
+      if (acks && now >= acks_due) return send_acknowledge(i, false, tables, now);
+      if (now < peer.reread_at) {
+        wait(peer.reread_at);
+      } else if (send_reread(i, missing, tables, now)) {
+        return;
+      }
+    } else if (send_fetch_if_room(i, tables, now)) {
+      return;
+    }
+    if (acks && now >= acks_due) return send_acknowledge(i, false, tables, now);
+    if (acks) wait(acks_due);
+    if (peer.session.has_to_forget(tables, peer.link.target(), now)) {
+      send_fetch(i, Store::kNone, FetchSize{}, tables, now);
+    }
+  }
+  void wait(Instant until) { wake_ = earlier(wake_, until); }
+
+  // Epoch 0. With acks to send or records in hand the opening request acquires nothing: it could
+  // re-acquire the very offsets whose acks are waiting.
+  void open_session(uint32_t i, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    if (now < peer.session.retry_at()) return wait(peer.session.retry_at());
+    const bool has_lots = tables.has_lots(i);
+    const bool wanted = peer.session.has_partitions(tables, peer.link.target(), now);
+    if (has_lots ? false : (!wanted || closing_ || peer.leaving)) return;
+    FetchSize size;
+    uint32_t slot = Store::kNone;
+    if (!has_lots) {
+      size = fetch_size(i, tables);
+      if (size.max_records > 0) slot = tables.store.reserve(i);
+      if (slot == Store::kNone) return;  // no room: nothing to open a session for yet
+    }
+    send_fetch(i, slot, size, tables, now);
+  }
+
+  // Settles what is held, then ends the session: the broker frees what is left of it.
+  void end_session(uint32_t i, bool acks, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    if (acks) return send_acknowledge(i, false, tables, now);
+    const uint32_t missing = oldest_missing(i, tables);
+    if (!closing_ && missing != kNoLot && now >= peer.reread_at &&
+        send_reread(i, missing, tables, now)) {
+      return;
+    }
+    if (tables.has_lots(i) && !closing_) return;  // with the application, until their locks end
+    send_acknowledge(i, true, tables, now);
+  }
+
+  uint32_t oldest_missing(uint32_t i, const Tables& tables) const {
+    uint32_t best = kNoLot;
+    for (uint32_t at = 0; at < tables.lots.count(); ++at) {
+      const Lot& lot = tables.lots[at];
+      if (!lot.used || lot.link != i || !lot.missing()) continue;
+      if (best == kNoLot || lot.lock_min < tables.lots[best].lock_min ||
+          (lot.lock_min == tables.lots[best].lock_min && lot.partition == tables.lots[best].partition &&
+           lot.walked < tables.lots[best].walked)) {
+        best = at;
+      }
+    }
+    return best;
+  }
+
+  // How much a fetch may ask for now; max_records 0: nothing.
+  FetchSize fetch_size(uint32_t i, Tables& tables) const {
+    FetchSize size;
+    const Options& options = tables.shared.options;
+    int64_t records = int64_t{tables.acks.free_count()} - tables.owed();
+    if (records > options.max_poll_records) records = options.max_poll_records;
+    if (clamp_lots_ && records > tables.lots.free_count()) records = tables.lots.free_count();
+    if (records <= 0 || tables.lots.free_count() == 0 || undelivered_slots(i, tables) > 1) {
+      return size;
+    }
+    const auto room = static_cast<int32_t>(tables.store.slot_bytes());
+    size.max_bytes = options.fetch_max_bytes < room ? options.fetch_max_bytes : room;
+    size.max_records = static_cast<int32_t>(records);
+    return size;
+  }
+  static uint32_t undelivered_slots(uint32_t i, const Tables& tables) {
+    uint32_t count = 0;
+    for (uint32_t s = 0; s < tables.store.count(); ++s) {
+      const StoreSlot& slot = tables.store.slot(s);
+      if (slot.state == SlotState::ready && slot.link == i && slot.lots_head != 0) ++count;
+    }
+    return count;
+  }
+  // How long the broker may wait for data.
+  int32_t max_wait(uint32_t i, const Tables& tables, Instant now) const {
+    int64_t wait_ms = tables.shared.options.fetch_max_wait_ms;
+    const int64_t lock_ms = peers_[i].intake.lock_ms();
+    const bool outstanding = tables.has_lots(i);
+    if (outstanding || tables.slot_starved || crowded(now)) {
+      if (wait_ms > kShortWaitMs) wait_ms = kShortWaitMs;
+      if (outstanding && lock_ms > 0 && wait_ms > lock_ms / 10) wait_ms = lock_ms / 10;
+    }
+    if (lock_ms > 0 && wait_ms > lock_ms / 4) wait_ms = lock_ms / 4;
+    return static_cast<int32_t>(wait_ms);
+  }
+
+  bool send_fetch_if_room(uint32_t i, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    if (!peer.session.has_partitions(tables, peer.link.target(), now)) return false;
+    const FetchSize size = fetch_size(i, tables);
+    if (size.max_records == 0) return false;
+    const uint32_t slot = tables.store.reserve(i);
+    if (slot == Store::kNone) {
+      tables.slot_starved = true;
+      return false;
+    }
+    send_fetch(i, slot, size, tables, now);
+    return true;
+  }
+  void send_fetch(uint32_t i, uint32_t slot, FetchSize size, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    if (size.max_records != 0) size.max_wait_ms = max_wait(i, tables, now);
+    Writer out = peer.link.begin(Api::share_fetch, api_row(Api::share_fetch).max, tables.shared);
+    peer.session.encode_fetch(out, tables, peer.link.target(), size, now);
+    peer.intake.begin_share_fetch(slot, tables);
+    peer.wait_ms = size.max_wait_ms;
+    ++tables.shared.stats.fetches;
+    send(peer, out, Api::share_fetch, size.max_wait_ms, tables, now);
+  }
+  void send_acknowledge(uint32_t i, bool final, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    Writer out =
+        peer.link.begin(Api::share_acknowledge, api_row(Api::share_acknowledge).max, tables.shared);
+    peer.session.encode_acknowledge(out, tables, final, now);
+    peer.intake.begin_acknowledge(tables);
+    ++tables.shared.stats.acknowledges;
+    send(peer, out, Api::share_acknowledge, 0, tables, now);
+  }
+  bool send_reread(uint32_t i, uint32_t lot_index, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    const Lot& lot = tables.lots[lot_index];
+    if (tables.acks.free_count() == 0 || undelivered_slots(i, tables) > 1) return false;
+    const uint32_t slot = tables.store.reserve(i);
+    if (slot == Store::kNone) {
+      tables.slot_starved = true;
+      return false;
+    }
+    FetchOne fetch;
+    const PartitionRow& row = tables.topology.partition(lot.partition);
+    fetch.topic_id = tables.topology.topic(row.topic).id;
+    fetch.partition = row.index;
+    fetch.offset = lot.walked;
+    fetch.max_bytes = static_cast<int32_t>(tables.store.slot_bytes());
+    fetch.max_wait_ms = static_cast<int32_t>(kShortWaitMs);
+    Writer out = peer.link.begin(Api::fetch, api_row(Api::fetch).max, tables.shared);
+    encode_fetch(out, fetch);
+    peer.intake.begin_reread(slot, lot.partition, lot.walked);
+    ++tables.shared.stats.reread;
+    send(peer, out, Api::fetch, fetch.max_wait_ms, tables, now);
+    return true;
+  }
+  void send(Peer& peer, Writer& out, Api api, int64_t wait_ms, Tables& tables, Instant now) {
+    peer.link.send(out, api, now, tables.shared.options.request_timeout_ms + wait_ms,
+                   tables.shared);
+    if (api != Api::fetch) peer.acks_since = kNever;  // looked at again after the answer
+  }
+
+  // ---- Verdicts.
+  void on_reread(Peer& peer, Tables& tables, Instant now) {
+    if (peer.intake.error() == kafka::kNone && peer.intake.saw_data()) {
+      peer.reread_attempts = 0;
+      return;
+    }
+    peer.reread_at = now + tables.shared.retry_ms(peer.reread_attempts);
+    if (peer.reread_attempts < 16) ++peer.reread_attempts;
+  }
+
+  void on_session_answer(Peer& peer, Tables& tables, Instant now) {
+    const int16_t error = peer.intake.error();
+    if (error != kafka::kNone) return on_session_error(peer, error, tables, now);
+    const bool was_open = peer.session.is_open();
+    peer.session.succeeded();
+    if (was_open && !peer.session.is_open()) peer.ending = false;
+    if (tables.retry_acks) peer.hold_until = now + tables.shared.retry_ms(peer.quick_answers++);
+    tables.retry_acks = false;
+    if (peer.intake.surplus() != 0) {
+      peer.session.note_surplus();
+      clamp_lots_ = true;
+      Event& event = tables.shared.events.push(EventType::session_surplus);
+      event.node = peer.link.target();
+      event.value = peer.intake.surplus();
+    }
+    if (peer.link.request() != Api::share_fetch) return;
+    if (peer.intake.throttle_ms() > 0 && !peer.intake.saw_data() && peer.wait_ms > 0) {
+      peer.ending = true;  // records may have been acquired that the answer does not show
+    }
+    watch_pace(peer, tables, now);
+  }
+  // A broker that answers a long poll at once, with nothing, again and again, is not asked in a loop.
+  void watch_pace(Peer& peer, Tables& tables, Instant now) {
+    const bool quick = now - peer.link.sent_at() < peer.wait_ms / 2;
+    if (!quick || peer.intake.saw_data() || peer.wait_ms == 0) {
+      peer.quick_answers = 0;
+    } else if (++peer.quick_answers > 8) {
+      if (peer.quick_answers > 24) peer.quick_answers = 24;
+      peer.hold_until = now + tables.shared.retry_ms(peer.quick_answers - 9u);
+    }
+  }
+  void on_session_error(Peer& peer, int16_t error, Tables& tables, Instant now) {
+    tables.retry_acks = false;
+    peer.session.failed(tables, now);
+    peer.ending = false;
+    ++tables.shared.stats.session_resets;
+    Event& event =
+        tables.shared.events.push(EventType::session_reset, {Errc::broker_error, error});
+    event.node = peer.link.target();
+  }
+
+  static constexpr int64_t kTurnMs = 1000;
+
+  Span<Peer> peers_{};
+  Instant wake_{};
+  Instant crowded_until_{};
+  bool closing_ = false;
+  bool clamp_lots_ = false;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_LEADERS_HPP

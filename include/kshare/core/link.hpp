@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Link: one connection to one broker, sans I/O: its life, its frames, one request at a time.
+// Flow:        consumer.hpp moves bytes between a Transport and the two windows; core/engine.hpp makes requests and reads
+//              answers.
+// Memory:      a receive and a send window, lent by Storage.
+// Valid until: reader() views until the next receive().
+// Errors:      on_lost() for whatever ends the connection; the next attempt waits for a jittered back-off.
+//
+//   idle -> waiting -> opening -> negotiating (ApiVersions) -> ready
+//             ^___________|____________|_____________________|   lost: back-off
+#ifndef KSHARE_CORE_LINK_HPP
+#define KSHARE_CORE_LINK_HPP
+
+#include <cstdint>
+
+#include "kshare/core/shared.hpp"
+#include "kshare/message/api_versions.hpp"
+#include "kshare/version.hpp"
+#include "kshare/wire/api.hpp"
+#include "kshare/wire/reader.hpp"
+#include "kshare/wire/writer.hpp"
+
+namespace kshare {
+
+enum class LinkState : uint8_t { idle = 0, waiting, opening, negotiating, ready };
+
+class Link {
+ public:
+  static constexpr int32_t kNoNode = -1;
+
+  void attach(MutableBytes receive, MutableBytes send) {
+    *this = Link{};
+    send_ = send;
+    reader_.attach(receive.data, receive.size);
+  }
+
+  LinkState state() const { return state_; }
+  bool ready() const { return state_ == LinkState::ready; }
+  bool in_use() const { return state_ != LinkState::idle; }
+  bool busy() const { return busy_; }
+  bool can_send(Instant now) const { return ready() && !busy_ && now >= mute_until_; }
+  Api request() const { return request_; }
+  Instant sent_at() const { return sent_at_; }
+  Instant first_byte_at() const { return first_byte_at_; }
+  uint32_t attempts() const { return attempts_; }
+  Reader& reader() { return reader_; }
+
+  // ---- Where to.
+  // A broker by its id, or bootstrap entry i as -2 - i.
+  int32_t target() const { return target_; }
+  void set_target(int32_t target, Instant now) {
+    if (state_ != LinkState::idle) stop();
+    target_ = target;
+    state_ = LinkState::waiting;
+    retry_at_ = now;
+    attempts_ = 0;
+  }
+  // While waiting: the next attempt goes elsewhere, no sooner.
+  void retarget(int32_t target) {
+    KSHARE_ASSERT(state_ == LinkState::waiting);
+    target_ = target;
+  }
+  // The broker behind the link turned out to have this id.
+  void name_target(int32_t node_id) { target_ = node_id; }
+  void stop() {
+    state_ = LinkState::idle;
+    target_ = kNoNode;
+    drop();
+  }
+
+  // ---- The transport's side (consumer.hpp).
+  bool wants_close() const { return wants_close_; }
+  void closed() { wants_close_ = false; }
+  bool wants_open(Instant now) const {
+    return state_ == LinkState::waiting && now >= retry_at_ && !wants_close_;
+  }
+  void on_opening(Instant now, int64_t timeout_ms) {
+    state_ = LinkState::opening;
+    deadline_ = now + timeout_ms;
+  }
+  void on_connected(Instant now, Shared& shared) {
+    state_ = LinkState::negotiating;
+    ask_versions(3, now, shared);
+  }
+  void on_lost(Instant now, Shared& shared) {
+    if (state_ == LinkState::idle) return;
+    state_ = LinkState::waiting;
+    retry_at_ = now + shared.reconnect_ms(attempts_);
+    if (attempts_ < 16) ++attempts_;
+    drop();
+  }
+  Bytes unsent() const { return {send_.data + sent_, send_size_ - sent_}; }
+  void sent(uint32_t count, Shared& shared) {
+    sent_ += count;
+    shared.stats.bytes_sent += count;
+  }
+  MutableBytes space() { return reader_.space(); }
+  void received(uint32_t count, Instant now, Shared& shared) {
+    if (first_byte_at_.ms < 0) first_byte_at_ = now;
+    reader_.filled(count);
+    shared.stats.bytes_received += count;
+  }
+
+  // ---- Requests. begin() gives a writer behind the header; send() completes the frame.
+  Writer begin(Api api, int16_t version, const Shared& shared) {
+    Writer out{send_.data, send_.size};
+    const bool flexible = api != Api::api_versions || version >= 3;
+    out.i32(0);                                         // frame size, set by send()
+    out.i16(api_row(api).key);                          // RequestApiKey
+    out.i16(version);                                   // RequestApiVersion
+    out.i32(correlation_ + 1);                          // CorrelationId
+    out.short_string(shared.options.client_id);         // ClientId
+    if (flexible) out.no_tags();
+    return out;
+  }
+  void send(Writer& out, Api api, Instant now, int64_t timeout_ms, Shared& shared) {
+    KSHARE_ASSERT(out.ok() && !busy_);
+    out.patch_i32(0, static_cast<int32_t>(out.size() - 4));
+    ++correlation_;
+    request_ = api;
+    busy_ = true;
+    send_size_ = out.size();
+    sent_ = 0;
+    sent_at_ = now;
+    first_byte_at_ = Instant{-1};
+    frame_ = Frame::size;
+    deadline_ = now + timeout_ms;
+    ++shared.stats.requests;
+  }
+
+  // True once the answer's header has been read: a decoder may go on from reader().
+  bool in_answer() {
+    if (!busy_) {
+      if (reader_.available() != 0) reader_.fail();  // nobody asked
+      return false;
+    }
+    if (frame_ == Frame::size) {
+      reader_.begin_frame(4);
+      const uint32_t size = reader_.u32();
+      if (!reader_.commit()) return false;
+      if (size > static_cast<uint32_t>(INT32_MAX)) reader_.fail();
+      reader_.begin_frame(size);
+      frame_ = Frame::header;
+    }
+    if (frame_ == Frame::header) {
+      if (reader_.malformed()) return false;
+      const int32_t correlation = reader_.i32();
+      if (request_ != Api::api_versions) reader_.tags();  // its header has none, ever
+      if (!reader_.commit()) return false;
+      if (correlation != correlation_) reader_.fail();
+      frame_ = Frame::body;
+    }
+    return !reader_.malformed();
+  }
+  // The decoder has reached the end; true when what may follow in the frame has been passed over.
+  bool end_answer(int32_t throttle_ms, Instant now) {
+    if (frame_ != Frame::rest) {
+      frame_ = Frame::rest;
+      throttle_ms_ = throttle_ms;
+      reader_.abandon_frame();
+    }
+    if (!reader_.settle()) return false;
+    busy_ = false;
+    attempts_ = 0;
+    if (throttle_ms_ > 0) mute_until_ = now + throttle_ms_;  // KIP-219
+    return true;
+  }
+
+  // ---- ApiVersions.
+  bool can(Api api) const { return (apis_ & (1u << static_cast<uint32_t>(api))) != 0; }
+  enum class Negotiation : uint8_t { unfinished, ready, too_old };
+  Negotiation negotiate(Instant now, Shared& shared) {
+    for (;;) {
+      switch (versions_.next(reader_)) {
+        case ApiVersionsDecoder::Item::none: return Negotiation::unfinished;
+        case ApiVersionsDecoder::Item::range: note_range(); break;
+        case ApiVersionsDecoder::Item::end:
+          if (!end_answer(0, now)) return Negotiation::unfinished;
+          if (versions_.error() == kafka::kUnsupportedVersion && asked_version_ != 0) {
+            ask_versions(0, now, shared);
+            return Negotiation::unfinished;
+          }
+          if (versions_.error() != kafka::kNone) {
+            reader_.fail();
+            return Negotiation::unfinished;
+          }
+          state_ = LinkState::ready;
+          return can_all() ? Negotiation::ready : Negotiation::too_old;
+      }
+    }
+  }
+
+  // ---- Time.
+  bool timed_out(Instant now) const {
+    return now >= deadline_ && (busy_ || state_ == LinkState::opening);
+  }
+  Instant deadline(Instant now) const {
+    if (wants_close_) return now;
+    if (state_ == LinkState::idle) return kNever;
+    if (state_ == LinkState::waiting) return retry_at_;
+    if (busy_ || state_ == LinkState::opening) return deadline_;
+    return mute_until_ > now ? mute_until_ : kNever;
+  }
+  Instant retry_at() const { return retry_at_; }
+
+ private:
+  enum class Frame : uint8_t { size, header, body, rest };
+
+  void drop() {
+    wants_close_ = true;
+    busy_ = false;
+    send_size_ = sent_ = 0;
+    mute_until_ = Instant{};
+    reader_.reset();
+  }
+  void ask_versions(int16_t version, Instant now, Shared& shared) {
+    Writer out = begin(Api::api_versions, version, shared);
+    encode_api_versions(out, version, "kshare", kVersion);
+    asked_version_ = version;
+    apis_ = 0;
+    versions_.begin(version);
+    send(out, Api::api_versions, now, shared.options.request_timeout_ms, shared);
+  }
+  void note_range() {
+    for (uint32_t i = 0; i < kApis; ++i) {
+      const ApiRow& row = kApiRows[i];
+      if (row.key == versions_.key() && versions_.min() <= row.max && versions_.max() >= row.max) {
+        apis_ = static_cast<uint8_t>(apis_ | (1u << i));
+      }
+    }
+  }
+  bool can_all() const { return apis_ == (1u << kApis) - 1; }
+
+  Reader reader_{};
+  MutableBytes send_{};
+  ApiVersionsDecoder versions_{};
+  Instant retry_at_{};
+  Instant deadline_{};
+  Instant sent_at_{};
+  Instant first_byte_at_{};
+  Instant mute_until_{};
+  uint32_t send_size_ = 0;
+  uint32_t sent_ = 0;
+  uint32_t attempts_ = 0;
+  int32_t correlation_ = 0;
+  int32_t target_ = kNoNode;
+  int32_t throttle_ms_ = 0;
+  int16_t asked_version_ = 0;
+  LinkState state_ = LinkState::idle;
+  Api request_ = Api::api_versions;
+  Frame frame_ = Frame::size;
+  uint8_t apis_ = 0;
+  bool busy_ = false;
+  bool wants_close_ = false;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_LINK_HPP

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Member: our membership of the share group: finding the coordinator, joining, heartbeats, leaving.
+// Flow:        core/engine.hpp asks what is due and sends it on the control link -> answers come back here ->
+//              assignments go to core/topology.hpp.
+// Memory:      a hundred bytes.
+// Errors:      14, 15, 16, time-outs: again with back-off, or a new search for the coordinator. 25, 110, 69: join again
+//              with epoch 0. 29: said once, heartbeats go on. 35: share groups are off. All others are fatal.
+// Source:      KIP-932; the heartbeat schedule after a join is ours (an empty assignment is normal at first: the broker
+//              prepares its share state, and from 4.3 on assigns at most once a second).
+//
+//   idle -> joining (epoch 0) -> stable (epoch > 0) -> leaving (epoch -1) -> idle
+//              ^------ 25, 110, 69 ----'
+#ifndef KSHARE_CORE_MEMBER_HPP
+#define KSHARE_CORE_MEMBER_HPP
+
+#include <cstdint>
+
+#include "kshare/core/shared.hpp"
+#include "kshare/core/topology.hpp"
+#include "kshare/message/find_coordinator.hpp"
+#include "kshare/message/share_group_heartbeat.hpp"
+#include "kshare/wire/error_code.hpp"
+
+namespace kshare {
+
+enum class MemberState : uint8_t { idle = 0, joining, stable, leaving };
+
+class Member {
+ public:
+  static constexpr int32_t kUnknown = -1;
+
+  MemberState state() const { return state_; }
+  int32_t epoch() const { return epoch_; }
+  int32_t coordinator() const { return coordinator_; }
+  bool active() const { return state_ != MemberState::idle; }
+  Instant deadline() const {
+    if (state_ == MemberState::idle) return kNever;
+    return coordinator_ == kUnknown ? search_at_ : heartbeat_at_;
+  }
+
+  // ---- What the application wants.
+  void subscription_changed(Instant now) {
+    names_due_ = true;
+    if (state_ == MemberState::idle || state_ == MemberState::leaving) start_join();
+    heartbeat_at_ = now;
+  }
+  // True if there is anything to leave; a leave heartbeat is due then.
+  bool leave(Instant now) {
+    const bool was_member = state_ == MemberState::stable;
+    state_ = was_member ? MemberState::leaving : MemberState::idle;
+    heartbeat_at_ = now;
+    return was_member;
+  }
+  void stop() {
+    state_ = MemberState::idle;
+    epoch_ = 0;
+  }
+
+  // ---- The coordinator.
+  bool search_due(Instant now) const {
+    return active() && coordinator_ == kUnknown && now >= search_at_;
+  }
+  void begin_search(Writer& out, const Shared& shared) {
+    encode_find_coordinator(out, shared.options.group_id);
+  }
+  void forget_coordinator(Instant now) {
+    coordinator_ = kUnknown;
+    search_at_ = now;
+  }
+  // The answer has been read. True if the coordinator is known now.
+  bool on_search(const FindCoordinatorDecoder& answer, int32_t node_id, Instant now,
+                 Shared& shared) {
+    if (answer.error() == kafka::kNone && node_id >= 0) {
+      coordinator_ = node_id;
+      search_attempts_ = 0;
+      heartbeat_at_ = now;
+      shared.events.push(EventType::coordinator_found).node = node_id;
+      return true;
+    }
+    report(answer.error(), answer.words(), shared);
+    const bool refused = answer.error() == kafka::kGroupAuthorizationFailed;
+    search_at_ = now + shared.retry_ms(refused ? 16 : search_attempts_);
+    if (search_attempts_ < 16) ++search_attempts_;
+    return false;
+  }
+
+  // ---- Heartbeats.
+  bool heartbeat_due(Instant now) const {
+    return active() && coordinator_ != kUnknown && now >= heartbeat_at_;
+  }
+  void encode_heartbeat(Writer& out, const Topology& topology, const Shared& shared) {
+    HeartbeatHead head;
+    head.group_id = shared.options.group_id;
+    head.member_id = shared.member();
+    head.member_epoch = state_ == MemberState::leaving ? -1 : epoch_;
+    const bool full = state_ == MemberState::joining;
+    if (full) head.rack_id = shared.options.client_rack;
+    encode_heartbeat_head(out, head);
+    names_sent_ = state_ != MemberState::leaving && (full || names_due_);
+    if (names_sent_) {
+      const uint32_t names = out.begin_array();
+      uint32_t count = 0;
+      for (uint32_t i = 0; i < topology.topic_count(); ++i) {
+        if (!topology.topic(i).subscribed) continue;
+        out.string(topology.name(i));
+        ++count;
+      }
+      out.end_array(names, count);
+      names_due_ = false;
+    } else {
+      out.null_array();
+    }
+    out.no_tags();
+    heartbeat_at_ = kNever;  // until the answer, or the loss of the link
+  }
+  void heartbeat_lost(Instant now, Shared& shared) {
+    if (!active()) return;
+    if (state_ == MemberState::leaving) return stop();  // tried once: the session time-out does it
+    names_due_ = names_due_ || names_sent_;
+    retry(now, shared);
+  }
+  // Reads the answer: the assignment goes straight into the topology's tables.
+  // True at its end; then on_heartbeat() has its say.
+  bool read_heartbeat(ShareGroupHeartbeatDecoder& answer, Reader& in, Topology& topology) {
+    for (;;) {
+      switch (answer.next(in)) {
+        case ShareGroupHeartbeatDecoder::Item::none: return false;
+        case ShareGroupHeartbeatDecoder::Item::head:
+          assignment_came_ = false;
+          unplaced_ = 0;
+          break;
+        case ShareGroupHeartbeatDecoder::Item::assignment:
+          assignment_came_ = true;
+          topology.begin_assignment();
+          break;
+        case ShareGroupHeartbeatDecoder::Item::partition:
+          if (!topology.assign(answer.topic_id(), answer.partition())) ++unplaced_;
+          break;
+        case ShareGroupHeartbeatDecoder::Item::end: return true;
+      }
+    }
+  }
+  void on_heartbeat(const ShareGroupHeartbeatDecoder& answer, Instant sent_at, Instant now,
+                    Topology& topology, Shared& shared) {
+    if (state_ == MemberState::leaving) {
+      topology.clear_assignment();
+      return stop();
+    }
+    if (state_ == MemberState::idle) return;
+    if (answer.error() != kafka::kNone) return on_error(answer, now, topology, shared);
+    told_ = 0;
+    attempts_ = 0;
+    if (state_ == MemberState::joining) {
+      state_ = MemberState::stable;
+      shared.events.push(EventType::joined).value = answer.member_epoch();
+      expect_assignment(now);
+    }
+    epoch_ = answer.member_epoch();
+    if (assignment_came_) apply_assignment(topology, shared);
+    plan_next(answer.interval_ms(), sent_at, now, topology);
+  }
+  // Something has changed that may fill an empty assignment soon.
+  void expect_assignment(Instant now) { hope_since_ = now; }
+  void topic_appeared(Instant now) {
+    if (state_ != MemberState::stable) return;
+    expect_assignment(now);
+    heartbeat_at_ = now;
+  }
+
+ private:
+  static constexpr int64_t kHopeMs = 5000;
+
+  void start_join() {
+    state_ = MemberState::joining;
+    epoch_ = 0;
+    names_due_ = true;
+  }
+
+  void apply_assignment(Topology& topology, Shared& shared) {
+    const bool changed = topology.end_assignment();
+    if (changed) {
+      shared.events.push(EventType::assignment_changed).value = topology.assigned_count();
+    }
+    if (unplaced_ != 0) shared.events.push(EventType::assignment_too_large).value = unplaced_;
+  }
+
+  // When the next heartbeat is due: at the broker's interval; sooner while the assignment is empty.
+  void plan_next(int32_t interval_ms, Instant sent_at, Instant now, const Topology& topology) {
+    const int64_t interval = interval_ms > 0 ? interval_ms : 5000;
+    heartbeat_at_ = sent_at + interval;
+    if (topology.assigned_count() != 0) return;
+    const int64_t since = now - hope_since_;
+    if (since >= kHopeMs) return;
+    int64_t next = (since / 500 + 1) * 500 + 20;  // 1020, 1520, ... behind the first answer
+    if (since < 500) next = since < 100 ? 100 : since < 250 ? 250 : 500;
+    else if (since < 1020) next = 1020;
+    if (next < interval) heartbeat_at_ = earlier(heartbeat_at_, hope_since_ + next);
+  }
+
+  void retry(Instant now, Shared& shared) {
+    heartbeat_at_ = now + shared.retry_ms(attempts_);
+    if (attempts_ < 16) ++attempts_;
+  }
+
+  void on_error(const ShareGroupHeartbeatDecoder& answer, Instant now, Topology& topology,
+                Shared& shared) {
+    const int16_t code = answer.error();
+    names_due_ = names_due_ || names_sent_;
+    switch (code) {
+      case kafka::kCoordinatorNotAvailable:
+      case kafka::kNotCoordinator:
+        forget_coordinator(now + shared.retry_ms(attempts_));
+        if (attempts_ < 16) ++attempts_;
+        return;
+      case kafka::kCoordinatorLoadInProgress:
+      case kafka::kRequestTimedOut:
+      case kafka::kNetworkException:
+        return retry(now, shared);
+      case kafka::kUnknownMemberId:
+      case kafka::kFencedMemberEpoch:
+      case kafka::kGroupIdNotFound:
+        shared.events.push(EventType::rejoining, {Errc::broker_error, code});
+        topology.clear_assignment();
+        start_join();
+        return retry(now, shared);
+      case kafka::kTopicAuthorizationFailed:
+        report(code, answer.words(), shared);
+        heartbeat_at_ = now + shared.retry_ms(16);
+        return;
+      case kafka::kUnsupportedVersion:
+        shared.say("share groups are switched off on this cluster: raise its feature share.version "
+                   "to 1");
+        return shared.fail({Errc::share_groups_off, code});
+      default:
+        shared.said(answer.words());
+        return shared.fail({Errc::group_rejected, code});
+    }
+  }
+  // Once per change: no event a heartbeat.
+  void report(int16_t code, const TextSink& words, Shared& shared) {
+    shared.said(words);
+    if (code == told_) return;
+    told_ = code;
+    if (code == kafka::kCoordinatorNotAvailable || code == kafka::kCoordinatorLoadInProgress ||
+        code == kafka::kNotCoordinator) {
+      return;  // a group coordinator that is starting
+    }
+    Event& event = shared.events.push(EventType::group_error, {Errc::broker_error, code});
+    EventRing::set_text(event, {words.to, words.size});
+  }
+
+  Instant search_at_{};
+  Instant heartbeat_at_{};
+  Instant hope_since_{};
+  int32_t coordinator_ = kUnknown;
+  int32_t epoch_ = 0;
+  int32_t unplaced_ = 0;
+  int16_t told_ = 0;
+  uint8_t attempts_ = 0;
+  uint8_t search_attempts_ = 0;
+  MemberState state_ = MemberState::idle;
+  bool names_due_ = false;
+  bool names_sent_ = false;
+  bool assignment_came_ = false;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_MEMBER_HPP

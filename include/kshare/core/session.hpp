@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Session: the share session on one link: its epoch, which partitions are in it, and the requests that carry
+//              acks, add partitions and forget them.
+// Flow:        core/engine.hpp decides -> Session encodes -> the answer's verdict comes back (succeeded, failed).
+// Memory:      32 bytes a link; membership is a bit in the partition's row.
+// Errors:      any top-level error but none, a time-out, a lost connection: the epoch goes back to 0. Cheap, and always
+//              right; whether the broker had advanced its own does not matter then.
+// Source:      KIP-932. An opening request (epoch 0) carries no acks. A partition listed only for its acks joins the
+//              session, so it is forgotten in the same request. One request at a time.
+#ifndef KSHARE_CORE_SESSION_HPP
+#define KSHARE_CORE_SESSION_HPP
+
+#include <cstdint>
+
+#include "kshare/ack/ack_batches.hpp"
+#include "kshare/core/tables.hpp"
+#include "kshare/message/share_acknowledge.hpp"
+#include "kshare/message/share_fetch.hpp"
+
+namespace kshare {
+
+// What a ShareFetch asks for; all zero acquires nothing and is answered at once.
+struct FetchSize {
+  int32_t max_wait_ms = 0;
+  int32_t max_bytes = 0;
+  int32_t max_records = 0;
+};
+
+class Session {
+ public:
+  void attach(uint32_t link) {
+    *this = Session{};
+    link_ = static_cast<uint8_t>(link);
+  }
+
+  int32_t epoch() const { return epoch_; }
+  bool is_open() const { return epoch_ > 0; }
+  bool surplus() const { return surplus_; }
+  void note_surplus() { surplus_ = true; }
+  Instant retry_at() const { return retry_at_; }
+
+  // ---- Which partitions.
+  bool contains(const PartitionRow& row) const { return (row.sessions & bit()) != 0; }
+  static bool wanted(const PartitionRow& row, int32_t node, Instant now) {
+    return row.assigned && row.leader == node && now >= row.retry_at;
+  }
+  // True if the partition is to be added, or is in the session and stays.
+  bool has_partitions(const Tables& tables, int32_t node, Instant now) const {
+    for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
+      if (wanted(tables.topology.partition(i), node, now)) return true;
+    }
+    return false;
+  }
+  bool has_to_forget(const Tables& tables, int32_t node, Instant now) const {
+    for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
+      const PartitionRow& row = tables.topology.partition(i);
+      if (contains(row) && !wanted(row, node, now)) return true;
+    }
+    return false;
+  }
+  bool has_acks(const Tables& tables, Instant now) const {
+    AckClass its = AckClass::sound;
+    for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
+      if (AckBatchWriter::first_class(tables.acks, i, link_, now, its)) return true;
+    }
+    return false;
+  }
+
+  // ---- Requests. Each leaves the writer complete.
+  void encode_fetch(Writer& out, Tables& tables, int32_t node, const FetchSize& size, Instant now) {
+    const Options& options = tables.shared.options;
+    ShareFetchHead head;
+    head.group_id = options.group_id;
+    head.member_id = tables.shared.member();
+    head.session_epoch = epoch_;
+    head.max_wait_ms = size.max_wait_ms;
+    head.min_bytes = size.max_records == 0 ? 0 : options.fetch_min_bytes;
+    head.max_bytes = size.max_bytes;
+    head.max_records = size.max_records;
+    head.batch_size = options.max_poll_records;
+    head.acquire_mode = static_cast<int8_t>(options.acquire_mode);
+    encode_share_fetch_head(out, head);
+    write_topics(out, tables, node, true, is_open(), now);
+    write_forgotten(out, tables, node, now);
+    out.no_tags();
+  }
+  void encode_acknowledge(Writer& out, Tables& tables, bool final, Instant now) {
+    encode_share_acknowledge_head(out, tables.shared.options.group_id, tables.shared.member(),
+                                  final ? -1 : epoch_);
+    write_topics(out, tables, kNoNode, false, true, now);
+    for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
+      tables.topology.partition(i).ack_listed = false;
+    }
+    out.no_tags();
+    final_ = final;
+  }
+
+  // ---- Verdicts.
+  void succeeded() {
+    attempts_ = 0;
+    if (final_) return clear();
+    epoch_ = epoch_ == INT32_MAX ? 1 : epoch_ + 1;
+  }
+  // Back to epoch 0. The next opening waits for a back-off if this was an error.
+  void failed(Tables& tables, Instant now) {
+    forget_all(tables);
+    clear();
+    retry_at_ = now + tables.shared.retry_ms(attempts_);
+    if (attempts_ < 16) ++attempts_;
+  }
+  // The connection is gone, or the session was ended on purpose.
+  void ended(Tables& tables) {
+    forget_all(tables);
+    clear();
+  }
+  void wait(Instant until) { retry_at_ = until; }
+
+ private:
+  static constexpr int32_t kNoNode = -1;
+  // Behind Topics there must be room for this: ForgottenTopicsData with one entry, and tags.
+  static constexpr uint32_t kRoomBehind = 32;
+  static constexpr uint32_t kPartitionBytes = 4 + 1 + 1;
+
+  uint32_t bit() const { return 1u << link_; }
+  void clear() {
+    epoch_ = 0;
+    final_ = false;
+    surplus_ = false;
+  }
+  void forget_all(Tables& tables) {
+    for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
+      tables.topology.partition(i).sessions &= ~bit();
+    }
+  }
+
+  void write_topics(Writer& out, Tables& tables, int32_t node, bool adding, bool acking,
+                    Instant now) {
+    const uint32_t topics = out.begin_array();
+    uint32_t topic_count = 0;
+    bool full = false;
+    for (uint32_t t = 0; t < tables.topology.topic_count() && !full; ++t) {
+      if (!tables.topology.topic(t).used) continue;
+      const uint32_t start = out.size();
+      out.uuid(tables.topology.topic(t).id);  // TopicId
+      const uint32_t partitions = out.begin_array();
+      uint32_t count = 0;
+      for (uint32_t p = 0; p < tables.topology.partition_count() && !full; ++p) {
+        PartitionRow& row = tables.topology.partition(p);
+        if (!row.used || row.topic != t) continue;
+        const bool add = adding && !contains(row) && wanted(row, node, now);
+        const int written = write_partition(out, tables, p, add, acking, now);
+        full = written < 0 || count + 1 == Writer::kArrayMax;
+        if (written > 0) ++count;
+      }
+      if (count == 0) {
+        out.rewind(start);
+        continue;
+      }
+      out.end_array(partitions, count);
+      out.no_tags();
+      ++topic_count;
+      full = full || topic_count == Writer::kArrayMax;
+    }
+    out.end_array(topics, topic_count);
+  }
+  // 1: written, 0: nothing to write, -1: no room.
+  int write_partition(Writer& out, Tables& tables, uint32_t p, bool add, bool acking, Instant now) {
+    PartitionRow& row = tables.topology.partition(p);
+    AckClass its = AckClass::sound;
+    const bool has = acking && AckBatchWriter::first_class(tables.acks, p, link_, now, its);
+    if (!add && !has) return 0;
+    const uint32_t start = out.size();
+    if (!out.has_room(kRoomBehind + kPartitionBytes)) return -1;
+    out.i32(row.index);  // PartitionIndex
+    uint32_t batches = 0;
+    if (has) {
+      AckBatchWriter writer{tables.acks, out, kRoomBehind};
+      batches = writer.write(p, link_, its, now);  // AcknowledgementBatches
+    } else {
+      out.empty_array();
+    }
+    out.no_tags();
+    if (!add && batches == 0) {
+      out.rewind(start);
+      return -1;
+    }
+    if (add) {
+      row.sessions |= bit();
+    } else if (!contains(row)) {
+      row.ack_listed = true;
+    }
+    return 1;
+  }
+
+  void write_forgotten(Writer& out, Tables& tables, int32_t node, Instant now) {
+    const uint32_t topics = out.begin_array();
+    uint32_t topic_count = 0;
+    for (uint32_t t = 0; t < tables.topology.topic_count(); ++t) {
+      if (!tables.topology.topic(t).used || topic_count == Writer::kArrayMax) continue;
+      const uint32_t start = out.size();
+      out.uuid(tables.topology.topic(t).id);  // TopicId
+      const uint32_t partitions = out.begin_array();
+      uint32_t count = 0;
+      for (uint32_t p = 0; p < tables.topology.partition_count(); ++p) {
+        PartitionRow& row = tables.topology.partition(p);
+        if (!row.used || row.topic != t || count == Writer::kArrayMax) continue;
+        if (row.ack_listed) row.sessions |= bit();  // listing it for its acks has added it
+        row.ack_listed = false;
+        if (!contains(row) || wanted(row, node, now) || !out.has_room(4 + 3)) continue;
+        out.i32(row.index);  // Partitions
+        row.sessions &= ~bit();
+        ++count;
+      }
+      if (count == 0) {
+        out.rewind(start);
+        continue;
+      }
+      out.end_array(partitions, count);
+      out.no_tags();
+      ++topic_count;
+    }
+    out.end_array(topics, topic_count);
+  }
+
+  Instant retry_at_{};
+  int32_t epoch_ = 0;
+  uint8_t link_ = 0;
+  uint8_t attempts_ = 0;
+  bool final_ = false;
+  bool surplus_ = false;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_SESSION_HPP

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Shared: what every state machine of one consumer may look at: options, counters, events, words.
+// Flow:        core/engine.hpp owns it, core/ machines use it.
+// Memory:      the option texts and the last error's words lie in Storage.
+// Errors:      fail() is for good: the first fatal status stays.
+#ifndef KSHARE_CORE_SHARED_HPP
+#define KSHARE_CORE_SHARED_HPP
+
+#include <cstdint>
+#include <string_view>
+
+#include "kshare/base/base64.hpp"
+#include "kshare/base/random.hpp"
+#include "kshare/base/status.hpp"
+#include "kshare/base/time.hpp"
+#include "kshare/core/event.hpp"
+#include "kshare/core/limits.hpp"
+#include "kshare/core/options.hpp"
+#include "kshare/core/stats.hpp"
+#include "kshare/message/decode.hpp"
+
+namespace kshare {
+
+struct Shared {
+  const Limits* limits = nullptr;
+  Options options{};  // its texts are copies in Storage
+  Stats stats{};
+  EventRing events{};
+  Random random{};
+  Span<char> words{};  // last_error()
+  uint32_t words_size = 0;
+  char member_id[kMemberIdBytes] = {};
+  Status status{};  // sticky
+  bool fatal = false;
+  bool started = false;
+
+  std::string_view member() const { return {member_id, kMemberIdBytes}; }
+  TextSink sink() { return {words.data, words.size, 0}; }
+  void say(std::string_view text) { words_size = copy_text(words.data, words.size, text); }
+  // The broker has written its words through sink(); empty ones do not wipe out older ones.
+  void said(const TextSink& sink) {
+    if (sink.size != 0) words_size = sink.size;
+  }
+  // The first failure of a kind worth keeping for a caller who looks once, at the end.
+  void keep(Status failure) {
+    if (status.ok()) status = failure;
+  }
+  void fail(Status failure) {
+    if (fatal) return;
+    fatal = true;
+    status = failure;
+    Event& event = events.push(EventType::failed, failure);
+    EventRing::set_text(event, {words.data, words_size});
+  }
+
+  int64_t retry_ms(uint32_t attempt) {
+    return backoff_ms(attempt, static_cast<uint32_t>(options.retry_backoff_ms),
+                      static_cast<uint32_t>(options.retry_backoff_max_ms), random);
+  }
+  int64_t reconnect_ms(uint32_t attempt) {
+    return backoff_ms(attempt, static_cast<uint32_t>(options.reconnect_backoff_ms),
+                      static_cast<uint32_t>(options.reconnect_backoff_max_ms), random);
+  }
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_SHARED_HPP

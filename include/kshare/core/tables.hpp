@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Tables: the state that the machines of one consumer share, and what they all do to it: give up what is
+//              lost, settle what was answered.
+// Flow:        core/engine.hpp owns it -> session, intake and handout work on it.
+// Memory:      rows lent by Storage.
+// Errors:      outcomes are counted in Stats and told by events.
+#ifndef KSHARE_CORE_TABLES_HPP
+#define KSHARE_CORE_TABLES_HPP
+
+#include <cstdint>
+
+#include "kshare/ack/ack_batches.hpp"
+#include "kshare/ack/ack_buffer.hpp"
+#include "kshare/ack/lots.hpp"
+#include "kshare/core/shared.hpp"
+#include "kshare/core/topology.hpp"
+#include "kshare/record/store.hpp"
+#include "kshare/wire/error_code.hpp"
+
+namespace kshare {
+
+struct Tables {
+  Shared shared{};
+  Store store{};
+  Lots lots{};
+  AckBuffer acks{};
+  Topology topology{};
+  bool giving_back = false;  // some lot has give_back set
+  bool slot_starved = false; // a leader waits for a store slot: long polls must be short
+  bool retry_acks = false;   // the answer just read wants acks again, after a back-off
+
+  // An event about a partition; `row` names it.
+  Event& tell(EventType type, uint32_t row, Status status = {}) {
+    Event& event = shared.events.push(type, status);
+    event.partition = topology.partition(row).index;
+    EventRing::set_text(event, topology.topic_name(row));
+    return event;
+  }
+  void tell_range(EventType type, uint32_t row, int64_t first, int64_t last) {
+    Event& event = tell(type, row);
+    event.first = first;
+    event.last = last;
+  }
+
+  // ---- Answers to acknowledgements.
+  // The broker's word on the acks of one partition that travelled on `link`.
+  void resolve(uint32_t row, uint32_t link, int16_t error, Instant now) {
+    const auto flying = [&](const AckSlot& ack) {
+      return ack.state == AckState::in_flight && lots[ack.lot].link == link;
+    };
+    if (kafka::ack_may_be_retried(error)) return_to_pending(row, link, now);
+    const AckOutcome outcome = acks.settle(row, flying);
+    if (error == kafka::kNone) {
+      count_ok(outcome);
+    } else {
+      count_failed(row, outcome, {Errc::broker_error, error});
+    }
+  }
+  // In flight acks that the broker has certainly not looked at go again, while their locks hold.
+  void return_to_pending(uint32_t row, uint32_t link, Instant now) {
+    for (uint32_t i = acks.head(row); i != kNoAck; i = acks.next(i)) {
+      if (acks.slot(i).state != AckState::in_flight || acks.lot_of(i).link != link) continue;
+      if (now < acks.lot_of(i).lock_max) acks.mark_pending(i);
+      retry_acks = true;
+    }
+  }
+  void count_ok(const AckOutcome& outcome) {
+    shared.stats.acks_ok += outcome.records;
+    shared.stats.released += outcome.released;
+    shared.stats.rejected += outcome.rejected;
+    shared.stats.gaps += outcome.gaps;
+  }
+  void count_failed(uint32_t row, const AckOutcome& outcome, Status why) {
+    if (outcome.records == 0) return;
+    shared.stats.acks_failed += outcome.records;
+    tell(EventType::acks_failed, row, why).value = static_cast<int64_t>(outcome.records);
+  }
+
+  // ---- Losses.
+  // Nobody will be given the rest of this lot any more.
+  void drop_undelivered(uint32_t lot_index) {
+    Lot& lot = lots[lot_index];
+    const bool was_in_slot = lot.in_slot;
+    const uint32_t slot = lot.slot;
+    if (was_in_slot) lots.leave_slot(store, lot_index);
+    lot.last = lot.cursor - 1;
+    lot.walked = lot.cursor;
+    if (was_in_slot) static_cast<void>(store.free_if_done(slot));
+  }
+  // What the application holds of a lot is lost, what waits to be sent fails. Frees the lot unless
+  // acks of it are in flight.
+  void lose_lot(uint32_t lot_index, Status why) {
+    const uint32_t row = lots[lot_index].partition;
+    if (lots[lot_index].cursor <= lots[lot_index].last) {
+      shared.stats.expired += static_cast<uint64_t>(lots[lot_index].owed());
+    }
+    drop_undelivered(lot_index);
+    lose(row, why, [&](const AckSlot& ack) { return ack.lot == lot_index; });
+    if (lots[lot_index].used) static_cast<void>(lots.free_if_done(lot_index));
+  }
+  // A range was acquired anew: what we still believed to hold of it was lost in between.
+  void supersede(uint32_t row, int64_t first, int64_t last) {
+    bool touched = false;
+    for (uint32_t i = lots.head(row); i != kNoLot;) {
+      const uint32_t next = lots.next(i);
+      const Lot& lot = lots[i];
+      if (lot.first <= last && lot.last >= first) touched = true;
+      if (lot.cursor <= lot.last && lot.cursor <= last && lot.last >= first) {
+        shared.stats.expired += static_cast<uint64_t>(lot.owed());
+        drop_undelivered(i);
+        static_cast<void>(lots.free_if_done(i));
+      }
+      i = next;
+    }
+    if (!touched) return;
+    lose(row, {Errc::lock_lost, 0},
+         [&](const AckSlot& ack) { return ack.first <= last && ack.last() >= first; });
+  }
+
+  // ---- A connection is gone. What was in flight is unknown; what was not handed out is given back
+  // over the next connection; what the application holds may still be acknowledged there.
+  void connection_lost(uint32_t link, int32_t node) {
+    uint64_t unknown = 0;
+    for (uint32_t row = 0; row < topology.partition_count(); ++row) {
+      topology.partition(row).sessions &= ~(1u << link);
+      const AckOutcome outcome = acks.settle(row, [&](const AckSlot& ack) {
+        return ack.state == AckState::in_flight && lots[ack.lot].link == link;
+      });
+      unknown += outcome.records;
+    }
+    if (unknown != 0) {
+      shared.stats.acks_unknown += unknown;
+      Event& event = shared.events.push(EventType::acks_unknown);
+      event.node = node;
+      event.value = static_cast<int64_t>(unknown);
+    }
+    for (uint32_t i = 0; i < lots.count(); ++i) {
+      if (!lots[i].used || lots[i].link != link) continue;
+      give_back(i);
+      lots[i].doubtful = true;
+    }
+  }
+  // The rest of this lot is released as soon as ack slots are free.
+  void give_back(uint32_t lot_index) {
+    Lot& lot = lots[lot_index];
+    const bool was_in_slot = lot.in_slot;
+    const uint32_t slot = lot.slot;
+    if (was_in_slot) lots.leave_slot(store, lot_index);
+    if (lot.cursor <= lot.last) lot.give_back = giving_back = true;
+    if (was_in_slot) static_cast<void>(store.free_if_done(slot));
+  }
+  // Turns what is given back into acks, as far as ack slots are free.
+  void release_given_back() {
+    if (!giving_back) return;
+    giving_back = false;
+    for (uint32_t i = 0; i < lots.count(); ++i) {
+      Lot& lot = lots[i];
+      if (!lot.used || !lot.give_back) continue;
+      if (!acks.settle_range(i, lot.cursor, lot.last, static_cast<uint8_t>(Ack::release))) {
+        giving_back = true;
+        return;
+      }
+      lot.give_back = false;
+      lot.walked = lot.cursor;
+    }
+  }
+  // True if some lot of `link` is not settled yet.
+  bool has_lots(uint32_t link) const {
+    for (uint32_t i = 0; i < lots.count(); ++i) {
+      if (lots[i].used && lots[i].link == link) return true;
+    }
+    return false;
+  }
+  // Offsets acquired and not handed out yet, over all lots.
+  int64_t owed() const {
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < lots.count(); ++i) {
+      if (lots[i].used && !lots[i].give_back) sum += lots[i].owed();
+    }
+    return sum;
+  }
+
+ private:
+  template <typename Chosen>
+  void lose(uint32_t row, Status why, const Chosen& chosen) {
+    const auto sendable = [&](const AckSlot& ack) {
+      return ack.state != AckState::in_flight && chosen(ack);
+    };
+    const AckOutcome outcome = acks.lose(row, sendable, [&](const AckSlot& ack) {
+      ++shared.stats.expired;
+      tell_range(EventType::lock_expired, row, ack.first, ack.first);
+    });
+    count_failed(row, outcome, why);
+  }
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_TABLES_HPP

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Metadata (3), version 12: brokers and their addresses, topics, ids and partition leaders.
+// Flow:        core/topology.hpp over the control link.
+// Memory:      see message/decode.hpp: 10,000 partitions and 500 brokers pass through any window.
+// Errors:      per topic and per partition, in the items.
+// Source:      MetadataRequest.json, MetadataResponse.json.
+#ifndef KSHARE_MESSAGE_METADATA_HPP
+#define KSHARE_MESSAGE_METADATA_HPP
+
+#include <cstdint>
+#include <string_view>
+
+#include "kshare/message/decode.hpp"
+#include "kshare/wire/writer.hpp"
+
+namespace kshare {
+
+// One entry of Topics. The array is the caller's: begin_array, these, end_array, encode_metadata_tail.
+inline void encode_metadata_topic(Writer& out, std::string_view name) {
+  out.uuid(Uuid{});   // TopicId: by name
+  out.string(name);   // Name
+  out.no_tags();
+}
+inline void encode_metadata_tail(Writer& out, bool allow_auto_topic_creation) {
+  out.boolean(allow_auto_topic_creation);  // AllowAutoTopicCreation
+  out.boolean(false);                      // IncludeTopicAuthorizedOperations
+  out.no_tags();
+}
+
+class MetadataDecoder {
+ public:
+  enum class Item : uint8_t { none, broker, topic, partition, end };
+
+  struct Topic {
+    std::string_view name;  // only at Item::topic
+    Uuid id{};
+    int16_t error = 0;
+  };
+  struct Partition {
+    int32_t index = -1;
+    int32_t leader_id = -1;
+    int32_t leader_epoch = -1;
+    int16_t error = 0;
+  };
+
+  void begin() { *this = MetadataDecoder{}; }
+
+  int32_t throttle_ms() const { return throttle_ms_; }
+  const NodeEndpoint& broker() const { return broker_; }
+  const Topic& topic() const { return topic_; }
+  const Partition& partition() const { return partition_; }
+
+  Item next(Reader& in) {  // in schema order
+    while (in.settle()) {
+      switch (at_) {
+        case At::head:
+          throttle_ms_ = in.i32();  // ThrottleTimeMs
+          left_ = in.array(11);     // Brokers
+          if (!in.commit()) return Item::none;
+          at_ = At::broker;
+          break;
+        case At::broker:
+          if (left_ == 0) {
+            at_ = At::cluster;
+            break;
+          }
+          broker_.node_id = in.i32();             // NodeId
+          broker_.host = in.view(kHostBytesMax);  // Host
+          broker_.port = in.i32();                // Port
+          if (!in.commit()) return Item::none;
+          at_ = At::rack;
+          return Item::broker;
+        case At::rack:
+          in.skip_text();  // Rack
+          if (!in.commit()) return Item::none;
+          at_ = At::broker_tags;
+          break;
+        case At::broker_tags:
+          in.tags();
+          if (!in.commit()) return Item::none;
+          --left_;
+          at_ = At::broker;
+          break;
+        case At::cluster:
+          in.skip_text();  // ClusterId
+          if (!in.commit()) return Item::none;
+          at_ = At::topics;
+          break;
+        case At::topics:
+          static_cast<void>(in.i32());  // ControllerId
+          left_ = in.array(26);         // Topics
+          if (!in.commit()) return Item::none;
+          at_ = At::topic;
+          break;
+        case At::topic:
+          if (left_ == 0) {
+            at_ = At::tail;
+            break;
+          }
+          topic_.error = in.i16();                      // ErrorCode
+          topic_.name = in.view(kTopicNameBytesMax);    // Name
+          topic_.id = in.uuid();                        // TopicId
+          static_cast<void>(in.i8());                   // IsInternal
+          partitions_left_ = in.array(18);              // Partitions
+          if (!in.commit()) return Item::none;
+          --left_;
+          at_ = At::partition;
+          return Item::topic;
+        case At::partition:
+          topic_.name = {};
+          if (partitions_left_ == 0) {
+            at_ = At::operations;
+            break;
+          }
+          partition_.error = in.i16();         // ErrorCode
+          partition_.index = in.i32();         // PartitionIndex
+          partition_.leader_id = in.i32();     // LeaderId
+          partition_.leader_epoch = in.i32();  // LeaderEpoch
+          if (!in.commit()) return Item::none;
+          at_ = At::replicas;
+          break;
+        case At::replicas:
+          if (!skip_nodes(in)) return Item::none;  // ReplicaNodes
+          at_ = At::isr;
+          break;
+        case At::isr:
+          if (!skip_nodes(in)) return Item::none;  // IsrNodes
+          at_ = At::offline;
+          break;
+        case At::offline:
+          if (!skip_nodes(in)) return Item::none;  // OfflineReplicas
+          at_ = At::partition_tags;
+          break;
+        case At::partition_tags:
+          in.tags();
+          if (!in.commit()) return Item::none;
+          --partitions_left_;
+          at_ = At::partition;
+          return Item::partition;
+        case At::operations:
+          static_cast<void>(in.i32());  // TopicAuthorizedOperations
+          in.tags();
+          if (!in.commit()) return Item::none;
+          at_ = At::topic;
+          break;
+        case At::tail:
+          in.tags();
+          if (!in.commit()) return Item::none;
+          at_ = At::end;
+          break;
+        case At::end: return Item::end;
+      }
+    }
+    return Item::none;
+  }
+
+ private:
+  enum class At : uint8_t {
+    head, broker, rack, broker_tags, cluster, topics, topic, partition, replicas, isr, offline,
+    partition_tags, operations, tail, end
+  };
+
+  static bool skip_nodes(Reader& in) {
+    in.skip(in.array(4), 4);
+    return in.commit();
+  }
+
+  NodeEndpoint broker_{};
+  Topic topic_{};
+  Partition partition_{};
+  uint32_t left_ = 0;
+  uint32_t partitions_left_ = 0;
+  int32_t throttle_ms_ = 0;
+  At at_ = At::head;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_MESSAGE_METADATA_HPP

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        the fields inside one record (format v2): zigzag varints, key, value, headers.
+// Flow:        bytes of one record -> Cursor -> record/splitter.hpp and the Record view.
+// Memory:      views only.
+// Errors:      ok() turns false on the first field that does not fit and stays so. Headers::Iterator walks fields that
+//              parse_fields() has checked before the record was handed out.
+// Source:      protocol "Record batch v2": varints are zigzag, a length of -1 is null.
+#ifndef KSHARE_RECORD_FIELDS_HPP
+#define KSHARE_RECORD_FIELDS_HPP
+
+#include <cstdint>
+
+#include "kshare/base/bytes.hpp"
+#include "kshare/record/record.hpp"
+
+namespace kshare {
+
+class Cursor {
+ public:
+  Cursor(const uint8_t* at, const uint8_t* end) : at_(at), end_(end) {}
+
+  bool ok() const { return ok_; }
+  const uint8_t* at() const { return at_; }
+  uint32_t left() const { return static_cast<uint32_t>(end_ - at_); }
+
+  uint8_t octet() {
+    if (at_ == end_) {
+      ok_ = false;
+      return 0;
+    }
+    return *at_++;
+  }
+  int64_t varlong() {
+    uint64_t value = 0;
+    for (uint32_t shift = 0; shift < 70; shift += 7) {
+      const uint8_t next = octet();
+      value |= static_cast<uint64_t>(next & 0x7Fu) << shift;
+      if ((next & 0x80u) == 0) return static_cast<int64_t>((value >> 1) ^ (0 - (value & 1)));
+    }
+    ok_ = false;
+    return 0;
+  }
+  int32_t varint() {
+    const int64_t value = varlong();
+    if (value < INT32_MIN || value > INT32_MAX) ok_ = false;
+    return ok_ ? static_cast<int32_t>(value) : 0;
+  }
+  // A length and that many octets; length -1 is null.
+  Bytes bytes() {
+    const int32_t size = varint();
+    if (size == -1) return {};
+    if (size < -1 || static_cast<uint32_t>(size) > left()) ok_ = false;
+    if (!ok_) return {};
+    const Bytes field{at_, static_cast<uint32_t>(size)};
+    at_ += size;
+    return field;
+  }
+
+ private:
+  const uint8_t* at_;
+  const uint8_t* end_;
+  bool ok_ = true;
+};
+
+inline void Headers::Iterator::read() {
+  if (left_ == 0) return;
+  // The record has been checked as a whole, so the fields end before its memory does.
+  Cursor cursor{at_, at_ + INT32_MAX / 2};
+  header_.key = cursor.bytes().text();
+  header_.value = cursor.bytes();
+  at_ = cursor.at();
+}
+
+// Key, value and headers of one record, from behind its offset delta to its end. False: malformed.
+inline bool parse_fields(Bytes body, Record& record) {
+  Cursor cursor{body.begin(), body.end()};
+  record.key = cursor.bytes();
+  record.value = cursor.bytes();
+  const int32_t count = cursor.varint();
+  if (!cursor.ok() || count < 0 || static_cast<uint32_t>(count) > cursor.left()) return false;
+  record.headers = Headers{cursor.at(), static_cast<uint32_t>(count)};
+  for (int32_t i = 0; i < count && cursor.ok(); ++i) {
+    if (cursor.bytes().is_null()) return false;  // a header's key is never null
+    static_cast<void>(cursor.bytes());
+  }
+  return cursor.ok() && cursor.left() == 0;
+}
+
+}  // namespace kshare
+
+#endif  // KSHARE_RECORD_FIELDS_HPP

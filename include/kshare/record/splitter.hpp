@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Splitter: the plain bytes of one batch, in any pieces -> its wanted records in a store slot.
+// Flow:        record/walker.hpp -> here -> record/store.hpp.
+// Memory:      none of its own; the slot's.
+// Errors:      cut(): the slot is full, nothing from cut_at() on was kept. malformed(): from bad_from() on the bytes
+//              are no records. Both end the keeping, never the counting of bytes.
+#ifndef KSHARE_RECORD_SPLITTER_HPP
+#define KSHARE_RECORD_SPLITTER_HPP
+
+#include <cstdint>
+
+#include "kshare/record/batch.hpp"
+#include "kshare/record/store.hpp"
+
+namespace kshare {
+
+// Which offsets are worth keeping: ranges in ascending order, asked for one at a time.
+struct Wanted {
+  using Next = bool (*)(const void* context, int64_t at, int64_t& first, int64_t& last);
+
+  int64_t first = 0;
+  int64_t last = -1;
+  Next next = nullptr;  // the first range that ends at or behind `at`; null: there is none
+  const void* context = nullptr;
+
+  static Wanted from(int64_t offset) { return {offset, INT64_MAX, nullptr, nullptr}; }
+  static Wanted ranges(Next next, const void* context) { return {0, -1, next, context}; }
+
+  bool contains(int64_t offset) {
+    if (offset > last && (next == nullptr || !next(context, offset, first, last))) {
+      first = last = INT64_MAX;
+    }
+    return offset >= first && offset <= last;
+  }
+};
+
+class Splitter {
+ public:
+  void begin(Store& store, uint32_t slot, uint16_t partition, const BatchHeader& batch,
+             int64_t from) {
+    *this = Splitter{};
+    slot_ = slot;
+    records_left_ = batch.record_count;
+    base_ = batch.base_offset;
+    last_delta_ = batch.last_offset_delta;
+    chunk_.first = batch.base_offset;
+    chunk_.timestamp = batch.log_append_time() ? batch.max_timestamp : batch.base_timestamp;
+    chunk_.leader_epoch = batch.leader_epoch;
+    chunk_.partition = partition;
+    chunk_.log_append_time = batch.log_append_time();
+    bad_from_ = from > base_ ? from : base_;
+    mark_ = store.slot(slot).used;
+  }
+
+  bool cut() const { return cut_; }
+  int64_t cut_at() const { return cut_at_; }
+  bool malformed() const { return malformed_; }
+  int64_t bad_from() const { return bad_from_; }
+  uint32_t mark() const { return mark_; }  // the slot's fill when the batch began
+
+  // Takes what it can of `in`; answers how much. What is left must be offered again with more behind
+  // it. `last`: nothing follows.
+  uint32_t feed(Store& store, Wanted& wanted, Bytes in, bool last) {
+    uint32_t at = 0;
+    while (at < in.size && !malformed_) {
+      if (body_left_ != 0) {
+        const uint32_t count = body_left_ < in.size - at ? body_left_ : in.size - at;
+        if (keeping_) store.append(slot_, {in.data + at, count});
+        at += count;
+        body_left_ -= count;
+        continue;
+      }
+      RecordHead head;
+      if (!parse_record_head({in.data + at, in.size - at}, head)) {
+        if (!last && in.size - at < kRecordHeadMax) break;
+        malformed_ = true;
+      } else {
+        begin_record(store, wanted, head);
+      }
+    }
+    return malformed_ ? in.size : at;
+  }
+
+  // The batch has ended; closes its chunk.
+  void finish(Store& store) {
+    if (body_left_ != 0 || (records_left_ != 0 && !malformed_)) {
+      malformed_ = true;
+      if (body_left_ != 0 && bad_from_ > base_ + previous_delta_) --bad_from_;  // half a record
+      if (body_left_ != 0 && keeping_) store.rollback(slot_, record_at_);
+      keeping_ = false;
+    }
+    close_chunk(store);
+  }
+
+ private:
+  static constexpr uint32_t kNoChunk = UINT32_MAX;
+
+  void begin_record(Store& store, Wanted& wanted, const RecordHead& head) {
+    const int64_t offset = base_ + head.offset_delta;
+    if (records_left_ == 0 || head.offset_delta <= previous_delta_ ||
+        head.offset_delta > last_delta_) {
+      malformed_ = true;
+      return;
+    }
+    --records_left_;
+    previous_delta_ = head.offset_delta;
+    body_left_ = head.size;
+    record_at_ = store.slot(slot_).used;
+    keeping_ = !cut_ && wanted.contains(offset) && make_room(store, head.size, offset);
+    if (offset >= bad_from_) bad_from_ = offset + 1;
+  }
+
+  bool make_room(Store& store, uint32_t size, int64_t offset) {
+    if (size > store.largest_record()) {
+      close_chunk(store);
+      Chunk mark = chunk_;
+      mark.kind = ChunkKind::too_large;
+      mark.first = mark.last = offset;
+      if (!store.begin_chunk(slot_, mark, 0)) cut_here(offset);
+      return false;
+    }
+    if (chunk_at_ == kNoChunk) {
+      const uint32_t at = store.slot(slot_).used;
+      if (store.begin_chunk(slot_, chunk_, size)) {
+        chunk_at_ = at;
+        record_at_ = store.slot(slot_).used;
+        return true;
+      }
+    } else if (store.room(slot_) >= size) {
+      return true;
+    }
+    cut_here(offset);
+    return false;
+  }
+  void cut_here(int64_t offset) {
+    cut_ = true;
+    cut_at_ = offset;
+  }
+  void close_chunk(Store& store) {
+    if (chunk_at_ != kNoChunk) store.end_chunk(slot_, chunk_at_);
+    chunk_at_ = kNoChunk;
+  }
+
+  Chunk chunk_{};
+  int64_t base_ = 0;
+  int64_t previous_delta_ = -1;
+  int64_t cut_at_ = 0;
+  int64_t bad_from_ = 0;
+  int32_t last_delta_ = 0;
+  int32_t records_left_ = 0;
+  uint32_t slot_ = 0;
+  uint32_t mark_ = 0;
+  uint32_t chunk_at_ = kNoChunk;
+  uint32_t record_at_ = 0;
+  uint32_t body_left_ = 0;
+  bool keeping_ = false;
+  bool cut_ = false;
+  bool malformed_ = false;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_RECORD_SPLITTER_HPP

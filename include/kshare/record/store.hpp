@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        the record store: equal slots; each is filled by one fetch and read out in order.
+// Flow:        record/splitter.hpp appends -> slot -> core/handout.hpp reads items and hands records out.
+// Memory:      Limits::store_bytes, lent by Storage. A slot is free again when everything in it has been read out and
+//              no record of it is held any more.
+// Valid until: views into a slot: until its last reference is dropped.
+// Errors:      append answers false when the slot is full; the caller then stops keeping ("cut") and the bytes are
+//              fetched again later.
+//
+//   slot  | chunk | record record record ... | chunk | record ... |   free   |
+//                   ^ read                                        ^ used
+//   A chunk is what one batch left here: its offsets, times and epoch, then its kept records exactly as on the wire; or
+//   a mark without records, for offsets that cannot be handed out.
+#ifndef KSHARE_RECORD_STORE_HPP
+#define KSHARE_RECORD_STORE_HPP
+
+#include <cstdint>
+#include <cstring>
+
+#include "kshare/base/assert.hpp"
+#include "kshare/base/bytes.hpp"
+#include "kshare/record/fields.hpp"
+
+namespace kshare {
+
+enum class ChunkKind : uint8_t {
+  records,
+  corrupt,      // CRC wrong
+  undecodable,  // no codec, or a form we do not know
+  malformed,    // the CRC is right, the records make no sense
+  too_large,    // a record larger than a slot
+};
+
+struct Chunk {
+  int64_t first = 0;      // records: the batch's base offset; marks: the first offset meant
+  int64_t last = 0;       // marks: the last offset meant
+  int64_t timestamp = 0;  // the batch's base timestamp, or its max timestamp for log append time
+  int32_t leader_epoch = 0;
+  uint32_t bytes = 0;  // of records behind this chunk
+  uint16_t partition = 0;
+  ChunkKind kind = ChunkKind::records;
+  bool log_append_time = false;
+};
+
+enum class SlotState : uint8_t { free = 0, reserved, ready };
+
+struct StoreSlot {
+  uint32_t used = 0;
+  uint32_t read = 0;       // what lies before it has been read out
+  uint32_t chunk_at = 0;   // the chunk that `read` is in
+  uint32_t chunk_end = 0;  // its end, 0 before the first chunk
+  uint32_t order = 0;      // slots are read out in this order
+  uint16_t refs = 0;       // records handed out whose bytes are still needed
+  uint16_t lots_head = 0;  // ack/lots.hpp: lots with bytes here, in order; index + 1
+  uint16_t lots_tail = 0;
+  uint8_t link = 0;
+  SlotState state = SlotState::free;
+};
+
+// The next thing in a slot: a record, or the range of a mark.
+struct StoreItem {
+  Chunk chunk;
+  int64_t first = 0;
+  int64_t last = 0;
+  int64_t timestamp = 0;
+  Bytes body;         // key, value, headers
+  uint32_t next = 0;  // where the item behind begins
+};
+
+// The head of a record on the wire: its size, then attributes, time and offset.
+struct RecordHead {
+  uint32_t size = 0;        // of the whole record, its length field included
+  uint32_t head_bytes = 0;  // of that, up to the key
+  int64_t timestamp_delta = 0;
+  int64_t offset_delta = 0;
+};
+
+inline constexpr uint32_t kRecordHeadMax = 5 + 1 + 10 + 5;
+
+// Reads a record's head. False: not enough bytes, or malformed (when kRecordHeadMax were there).
+inline bool parse_record_head(Bytes bytes, RecordHead& head) {
+  Cursor cursor{bytes.begin(), bytes.end()};
+  const int32_t length = cursor.varint();
+  const uint32_t length_bytes = bytes.size - cursor.left();
+  static_cast<void>(cursor.octet());  // attributes, unused
+  head.timestamp_delta = cursor.varlong();
+  head.offset_delta = cursor.varint();
+  head.head_bytes = bytes.size - cursor.left();
+  if (!cursor.ok() || length < 0) return false;
+  head.size = length_bytes + static_cast<uint32_t>(length);
+  return head.head_bytes <= head.size;
+}
+
+class Store {
+ public:
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  void attach(Span<StoreSlot> slots, uint8_t* memory, uint32_t slot_bytes) {
+    slots_ = slots;
+    memory_ = memory;
+    slot_bytes_ = slot_bytes;
+    order_ = 0;
+    for (StoreSlot& slot : slots_) slot = StoreSlot{};
+  }
+
+  uint32_t slot_bytes() const { return slot_bytes_; }
+  uint32_t count() const { return slots_.size; }
+  StoreSlot& slot(uint32_t index) { return slots_[index]; }
+  const StoreSlot& slot(uint32_t index) const { return slots_[index]; }
+
+  uint32_t free_count() const {
+    uint32_t count = 0;
+    for (const StoreSlot& slot : slots_) count += slot.state == SlotState::free ? 1 : 0;
+    return count;
+  }
+  // A free slot for a fetch on `link`, or kNone.
+  uint32_t reserve(uint32_t link) {
+    for (uint32_t i = 0; i < slots_.size; ++i) {
+      if (slots_[i].state != SlotState::free) continue;
+      slots_[i] = StoreSlot{};
+      slots_[i].state = SlotState::reserved;
+      slots_[i].link = static_cast<uint8_t>(link);
+      return i;
+    }
+    return kNone;
+  }
+  // The fetch is complete: the slot may be read out.
+  void publish(uint32_t index) {
+    StoreSlot& slot = slots_[index];
+    KSHARE_ASSERT(slot.state == SlotState::reserved);
+    slot.state = SlotState::ready;
+    slot.order = ++order_;
+    free_if_done(index);
+  }
+  void drop_reservation(uint32_t index) {
+    KSHARE_ASSERT(slots_[index].refs == 0 && slots_[index].lots_head == 0);
+    slots_[index] = StoreSlot{};
+  }
+  // The ready slot with lots in it that was published first, or kNone.
+  uint32_t oldest() const {
+    uint32_t best = kNone;
+    for (uint32_t i = 0; i < slots_.size; ++i) {
+      const StoreSlot& slot = slots_[i];
+      if (slot.state != SlotState::ready || slot.lots_head == 0) continue;
+      if (best == kNone || slot.order - slots_[best].order > UINT32_MAX / 2) best = i;
+    }
+    return best;
+  }
+
+  void hold(uint32_t index) { ++slots_[index].refs; }
+  // True when this made the slot free.
+  bool unhold(uint32_t index) {
+    KSHARE_ASSERT(slots_[index].refs != 0);
+    --slots_[index].refs;
+    return free_if_done(index);
+  }
+  bool free_if_done(uint32_t index) {
+    StoreSlot& slot = slots_[index];
+    if (slot.state != SlotState::ready || slot.refs != 0 || slot.lots_head != 0) return false;
+    slot = StoreSlot{};
+    return true;
+  }
+
+  // ---- Filling.
+  uint32_t room(uint32_t index) const { return slot_bytes_ - slots_[index].used; }
+  uint32_t largest_record() const { return slot_bytes_ - kChunkBytes; }
+  // Begins a chunk; false if there is no room for it and `behind` more bytes.
+  bool begin_chunk(uint32_t index, const Chunk& chunk, uint32_t behind) {
+    if (room(index) < kChunkBytes + behind) return false;
+    StoreSlot& slot = slots_[index];
+    write_chunk(index, slot.used, chunk);
+    slot.used += kChunkBytes;
+    return true;
+  }
+  // Adds to the chunk begun last; end_chunk() then writes its length.
+  void append(uint32_t index, Bytes bytes) {
+    StoreSlot& slot = slots_[index];
+    KSHARE_ASSERT(bytes.size <= room(index));
+    std::memcpy(at(index, slot.used), bytes.data, bytes.size);
+    slot.used += bytes.size;
+  }
+  void end_chunk(uint32_t index, uint32_t chunk_at) {
+    Chunk chunk = read_chunk(index, chunk_at);
+    chunk.bytes = slots_[index].used - chunk_at - kChunkBytes;
+    write_chunk(index, chunk_at, chunk);
+  }
+  void rollback(uint32_t index, uint32_t used) { slots_[index].used = used; }
+
+  // Keeps, of what lies behind `from`, only records that `wanted` names (ascending ranges).
+  template <typename Wanted>
+  void trim(uint32_t index, uint32_t from, const Wanted& wanted) {
+    StoreSlot& slot = slots_[index];
+    uint32_t to = from;
+    for (uint32_t chunk_at = from; chunk_at < slot.used;) {
+      Chunk chunk = read_chunk(index, chunk_at);
+      const uint32_t end = chunk_at + kChunkBytes + chunk.bytes;
+      const uint32_t new_at = to;
+      to += kChunkBytes;
+      for (uint32_t record = chunk_at + kChunkBytes; record < end;) {
+        RecordHead head;
+        const bool sound = parse_record_head({at(index, record), end - record}, head);
+        KSHARE_ASSERT(sound);
+        if (wanted(chunk.first + head.offset_delta)) {
+          std::memmove(at(index, to), at(index, record), head.size);
+          to += head.size;
+        }
+        record += head.size;
+      }
+      if (to == new_at + kChunkBytes && chunk.kind == ChunkKind::records) {
+        to = new_at;
+      } else {
+        chunk.bytes = to - new_at - kChunkBytes;
+        write_chunk(index, new_at, chunk);
+      }
+      chunk_at = end;
+    }
+    slot.used = to;
+  }
+
+  // ---- Reading out. False: nothing is left.
+  bool peek(uint32_t index, StoreItem& item) {
+    StoreSlot& slot = slots_[index];
+    while (slot.read == slot.chunk_end) {  // a new chunk, or the slot's end
+      if (slot.read == slot.used) return false;
+      slot.chunk_at = slot.read;
+      item.chunk = read_chunk(index, slot.chunk_at);
+      slot.chunk_end = slot.chunk_at + kChunkBytes + item.chunk.bytes;
+      if (item.chunk.kind != ChunkKind::records) break;
+      slot.read += kChunkBytes;
+    }
+    item.chunk = read_chunk(index, slot.chunk_at);
+    if (item.chunk.kind != ChunkKind::records) {
+      item.first = item.chunk.first;
+      item.last = item.chunk.last;
+      item.next = slot.chunk_end;
+      return true;
+    }
+    RecordHead head;
+    const uint8_t* record = at(index, slot.read);
+    const bool sound = parse_record_head({record, slot.chunk_end - slot.read}, head);
+    KSHARE_ASSERT(sound);
+    item.first = item.last = item.chunk.first + head.offset_delta;
+    item.timestamp = item.chunk.timestamp + (item.chunk.log_append_time ? 0 : head.timestamp_delta);
+    item.body = {record + head.head_bytes, head.size - head.head_bytes};
+    item.next = slot.read + head.size;
+    return true;
+  }
+  void skip(uint32_t index, const StoreItem& item) { slots_[index].read = item.next; }
+
+  static constexpr uint32_t kChunkBytes = sizeof(Chunk);
+
+ private:
+  uint8_t* at(uint32_t index, uint32_t offset) { return memory_ + index * slot_bytes_ + offset; }
+  Chunk read_chunk(uint32_t index, uint32_t offset) {
+    Chunk chunk;
+    std::memcpy(&chunk, at(index, offset), sizeof chunk);
+    return chunk;
+  }
+  void write_chunk(uint32_t index, uint32_t offset, const Chunk& chunk) {
+    std::memcpy(at(index, offset), &chunk, sizeof chunk);
+  }
+
+  Span<StoreSlot> slots_{};
+  uint8_t* memory_ = nullptr;
+  uint32_t slot_bytes_ = 0;
+  uint32_t order_ = 0;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_RECORD_STORE_HPP

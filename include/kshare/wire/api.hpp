@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        the Kafka APIs kshare speaks, and the versions it can do.
+// Flow:        wire -> message, core/link.hpp (which negotiates one version for each).
+// Source:      Apache Kafka 4.1 to 4.4 message schemas; KIP-932.
+#ifndef KSHARE_WIRE_API_HPP
+#define KSHARE_WIRE_API_HPP
+
+#include <cstdint>
+
+namespace kshare {
+
+enum class Api : uint8_t {
+  fetch,
+  metadata,
+  find_coordinator,
+  api_versions,
+  share_group_heartbeat,
+  share_fetch,
+  share_acknowledge,
+};
+
+struct ApiRow {
+  int16_t key;
+  int16_t min;
+  int16_t max;
+};
+
+inline constexpr uint32_t kApis = 7;
+inline constexpr ApiRow kApiRows[kApis] = {
+    {1, 13, 13},  // Fetch
+    {3, 12, 12},  // Metadata
+    {10, 4, 4},   // FindCoordinator
+    {18, 0, 3},   // ApiVersions
+    {76, 1, 1},   // ShareGroupHeartbeat
+    {78, 2, 2},   // ShareFetch
+    {79, 2, 2},   // ShareAcknowledge
+};
+
+constexpr const ApiRow& api_row(Api api) { return kApiRows[static_cast<uint32_t>(api)]; }
+
+}  // namespace kshare
+
+#endif  // KSHARE_WIRE_API_HPP

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accept, release, reject, locks and the delivery limit, as the broker sees them."""
+import collections
+import os
+import select
+import time
+
+from cases_records import check_complete, check_settled
+from client import check, wait_until
+from registry import case
+
+PLACE = '%p %o %d\\n'
+
+
+def counts_by_offset(pairs):
+    counts = collections.defaultdict(list)
+    for partition, offset, count in pairs:
+        counts[partition, offset].append(count)
+    return counts
+
+
+@case()
+def released_records_come_back_with_count_2(live):
+    """-A release gives them to the next member; one higher each time."""
+    topic = live.topic('release')
+    group = live.group('release', lock_ms=1000)
+    live.admin.produce(topic, count=10)
+    first = live.cat('cat', group, topic, '-A', 'release', '-c', '10', '-f', PLACE, '-J').succeed()
+    check(first.report()['released'] >= 10, f'-J says released={first.report()["released"]}')
+    check([c[2] for c in first.pairs()] == [1] * 10, f'first time: {first.pairs()}')
+    second = live.cat('cat', group, topic, '-c', '10', '-f', PLACE).succeed()
+    check_complete(live, topic, [(p, o) for p, o, _ in second.pairs()])
+    check({c for _, _, c in second.pairs()} == {2}, f'second time: {second.pairs()}')
+    check_settled(live, group, topic)
+
+
+@case()
+def rejected_records_never_come_back(live):
+    """-A reject archives them."""
+    topic = live.topic('reject')
+    group = live.group('reject', lock_ms=1000)
+    live.admin.produce(topic, count=10)
+    first = live.cat('cat', group, topic, '-A', 'reject', '-c', '10', '-f', PLACE, '-J').succeed()
+    check(first.report()['rejected'] == 10, f'-J says rejected={first.report()["rejected"]}')
+    again = live.cat('cat', group, topic, '-e', '-i', '2500', '-f', PLACE).succeed()
+    check(not again.pairs(), f'came back: {again.pairs()}')
+    check_settled(live, group, topic)
+
+
+@case()
+def delivery_limit_ends_a_record(live):
+    """Released five times and then gone."""
+    topic = live.topic('limit')
+    group = live.group('limit', lock_ms=1000)
+    live.admin.produce(topic, count=10)
+    cat = live.cat('cat', group, topic, '-A', 'release', '-e', '-i', '3000', '-f', PLACE).succeed()
+    for place, counts in sorted(counts_by_offset(cat.pairs()).items()):
+        check(counts == [1, 2, 3, 4, 5], f'{place} was delivered with the counts {counts}')
+    check_complete(live, topic, list(counts_by_offset(cat.pairs())))
+    check_settled(live, group, topic)
+
+
+@case(since=(4, 2))
+def renew_keeps_a_record_and_accept_follows(live):
+    """-A renew renews once, then accepts: every record once."""
+    topic = live.topic('renew')
+    group = live.group('renew', lock_ms=2000)
+    live.admin.produce(topic, count=100)
+    cat = live.cat('cat', group, topic, '-A', 'renew', '-c', '100', '-f', PLACE, '-J').succeed()
+    check_complete(live, topic, [(p, o) for p, o, _ in cat.pairs()])
+    check(cat.report()['acks_failed'] == 0, f'-J says acks_failed={cat.report()["acks_failed"]}')
+    check_settled(live, group, topic)
+
+
+def rows_of(data):
+    """Complete lines "PARTITION OFFSET ..." as places."""
+    return [tuple(map(int, line.split()[:2])) for line in data.split(b'\n')[:-1]]
+
+
+def read_rest(cat):
+    data = b''
+    while chunk := os.read(cat.pipe.fileno(), 1 << 16):
+        data += chunk
+    return data
+
+
+@case()
+def unacked_records_come_back_after_the_lock(live):
+    """A member that no longer moves (nobody reads its output) loses what it holds after 1 s."""
+    topic = live.topic('lock')
+    group = live.group('lock', lock_ms=1000)
+    live.admin.produce(topic, count=500, size=1000)
+    stuck = live.cat('cat', group, topic, '-f', '%p %o %s\\n', pipe=True)
+    ready, _, _ = select.select([stuck.pipe], [], [], 20)
+    check(ready, 'nothing printed within 20 s')
+    time.sleep(0.5)
+    start = time.monotonic()
+    second = live.cat('cat', group, topic, '-e', '-i', '3000', '-f', PLACE)
+    wait_until(lambda: second.out_size() > 0, 10, 'records for the second member')
+    live.note(f'after {time.monotonic() - start:.1f} s')
+    second.succeed()
+    check(stuck.running(), 'the first member ended')
+    stuck.kill()
+    first = set(rows_of(read_rest(stuck)))
+    others = {(p, o) for p, o, _ in second.pairs()}
+    check_complete(live, topic, list(first | others))
+    check(any(c >= 2 for _, _, c in second.pairs()), 'nothing came a second time')
+    check_settled(live, group, topic)
+
+
+@case('hundred-thousand')
+def sigkill_loses_nothing(live):
+    """A second member gets all that the first had not both printed and accepted."""
+    topic = live.shared('hundred-thousand')
+    # The dead member keeps its half of the partitions until its session times out.
+    group = live.group('kill', lock_ms=2000, session_ms=5000, heartbeat_ms=1000)
+    victim = live.cat('cat', group, topic, '-f', '%p %o\\n', pipe=True)
+    data = b''
+    while data.count(b'\n') < 30_000:
+        chunk = os.read(victim.pipe.fileno(), 1 << 14)
+        check(chunk, 'the first member ended by itself')
+        data += chunk
+    victim.kill()
+    first = rows_of(data + read_rest(victim))
+    second = live.cat('cat', group, topic, '-e', '-i', '7000', '-f', '%p %o\\n').succeed()
+    others = second.pairs()
+    check(len(first) == len(set(first)), 'the first member printed a record twice')
+    check(len(others) == len(set(others)), 'the second member printed a record twice')
+    check_complete(live, topic, list(set(first) | set(others)))
+    twice = set(first) & set(others)
+    live.note(f'{len(first)} lines before the kill, {len(twice)} of them again')
+    late = set(first[-4096:])
+    check(twice <= late, f'{len(twice - late)} records came again long after they were printed')
+    check_settled(live, group, topic)
+
+
+@case()
+def close_releases_what_was_not_asked_for(live):
+    """-c 10 of 1,000: the others are there for the next member at once, and the group is empty."""
+    topic = live.topic('close')
+    group = live.group('close')
+    live.admin.produce(topic, count=1000)
+    first = live.cat('cat', group, topic, '-c', '10', '-f', '%p %o\\n').succeed()
+    members = live.admin.describe_group(group)['members']
+    check(members == [], f'still in the group after its end: {members}')
+    second = live.cat('cat', group, topic, '-c', '990', '-f', '%p %o\\n', '-J').succeed()
+    check_complete(live, topic, first.pairs() + second.pairs())
+    ms = second.report()['first_record_ms']
+    live.note(f'next member: first record after {ms} ms')
+    check(ms < 1500, f'first record of the next member after {ms} ms')
+    check_settled(live, group, topic)
+
+
+@case(since=(4, 2))
+def slow_output_is_renewed(live):
+    """Records taken slowly from one batch, lock 1 s: each once, with count 1."""
+    topic = live.topic('slow')
+    group = live.group('slow', lock_ms=1000)
+    live.admin.produce(topic, count=400, size=1000, batch_size=1_000_000, linger_ms=60_000)
+    cat = live.cat('cat', group, topic, '-c', '400', '-f', '%p %o %d %s\\n', '-J', pipe=True)
+    data = b''
+    while chunk := os.read(cat.pipe.fileno(), 4096):  # 4 records in 40 ms: 4 s in all
+        data += chunk
+        time.sleep(0.04)
+    cat.succeed()
+    rows = [tuple(map(int, line.split()[:3])) for line in data.split(b'\n')[:-1]]
+    check_complete(live, topic, [(p, o) for p, o, _ in rows])
+    check({d for _, _, d in rows} == {1}, f'delivery counts {sorted({d for _, _, d in rows})}')
+    check_settled(live, group, topic)

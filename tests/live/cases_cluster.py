@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three brokers: several leaders, leaders that move, brokers that die."""
+import time
+
+import kafka
+from cases_groups import wait_members
+from cases_records import check_complete, check_settled
+from client import check, wait_until
+from registry import case
+
+PLACE = '%p %o\\n'
+
+
+class Three:
+    """A cluster of three that several tests use one after the other."""
+
+    def __init__(self, live):
+        self.live = live
+        self.cluster = kafka.Cluster(3, live.version)
+        self.bootstrap = self.cluster.bootstrap
+        self.cluster.start()
+        self.admin = kafka.Admin(self.bootstrap)
+        wait_until(lambda: self.admin.call('ping') == 3, 20, 'three brokers')
+        topic = self.topic('warm')
+        self.admin.produce(topic, count=1)
+        self.cat('cat', self.group('warm'), topic, '-c', '1').wait(30)
+
+    def topic(self, base, partitions=1, **more):
+        return self.live.topic(base, partitions, admin=self.admin, **more)
+
+    def group(self, base, **configs):
+        return self.live.group(base, admin=self.admin, **configs)
+
+    def cat(self, which, group, topic, *arguments, **more):
+        return self.live.cat(which, group, topic, *arguments, broker=self, **more)
+
+    def close(self):
+        self.admin.close()
+        self.cluster.close()
+
+
+def read_from_three(live, which, count):
+    three = live.once(Three)
+    topic, group = three.topic('spread', 6), three.group('spread')
+    leaders = set(three.admin.leaders(topic).values())
+    check(len(leaders) == 3, f'leaders {leaders}')
+    three.admin.produce(topic, count=count)
+    cat = three.cat(which, group, topic, '-c', str(count), '-f', '%p %o %d\\n', '-J').succeed(60)
+    live.note(f'{cat.report()["seconds"]} s')
+    check_complete(live, topic, [(p, o) for p, o, _ in cat.pairs()], admin=three.admin)
+    counts = {d for _, _, d in cat.pairs()}
+    check(counts == {1}, f'delivery counts {sorted(counts)}')
+    check_settled(live, group, topic, admin=three.admin)
+
+
+@case()
+def three_leaders(live):
+    """Six partitions on three brokers: each record once."""
+    read_from_three(live, 'cat', 60_000)
+
+
+@case()
+def more_leaders_than_links(live):
+    """Tiny has one link for three leaders: they take turns, each record once with count 1."""
+    read_from_three(live, 'tiny', 20_000)
+
+
+@case()
+def bytes_flow_from_the_others_while_one_leader_is_frozen(live):
+    """A broker that no longer answers holds up only its own partitions."""
+    three = live.once(Three)
+    topic, group = three.topic('frozen', 3), three.group('frozen')
+    cat = three.cat('cat', group, topic, '-f', PLACE, '-X', 'request.timeout.ms=10000')
+    wait_members(live, group, 1, admin=three.admin)
+    three.admin.produce(topic, count=300)
+    cat.wait_lines(300)
+    stuck = next(p for p, node in three.admin.leaders(topic).items() if node == 2)
+    three.cluster.nodes[1].pause()
+    try:
+        for partition in range(3):
+            if partition != stuck:
+                three.admin.produce(topic, count=1000, partition=partition)
+        start = time.monotonic()
+        cat.wait_lines(2300, 8)
+        live.note(f'the others {time.monotonic() - start:.1f} s after')
+    finally:
+        three.cluster.nodes[1].resume()
+    cat.stop()
+
+
+@case()
+def leader_moves_while_consuming(live):
+    """The partition's only replica goes to another broker: nothing missing."""
+    three = live.once(Three)
+    topic, group = three.topic('moving'), three.group('moving')
+    cat = three.cat('cat', group, topic, '-f', PLACE, '-J')
+    three.admin.produce(topic, count=1000)
+    cat.wait_lines(1000)
+    first = three.admin.leaders(topic)[0]
+    for step in range(1, 3):
+        target = (first - 1 + step) % 3 + 1
+        three.admin.move_leader(topic, 0, target)
+        wait_until(lambda t=target: three.admin.leaders(topic)[0] == t, 15, 'the leader moved')
+        start = time.monotonic()
+        three.admin.produce(topic, count=1000, first=step * 1000)
+        wait_until(lambda n=step: len(set(cat.pairs())) >= 1000 * (n + 1), 20,
+                   f'{1000 * (step + 1)} different records')
+        live.note(f'move {step}: all after {time.monotonic() - start:.1f} s')
+    cat.stop()
+    check_complete(live, topic, sorted(set(cat.pairs())), admin=three.admin)
+
+
+@case()
+def one_of_three_brokers_dies_and_returns(live):
+    """Replicated topic, coordinators included: consumption goes on without it, and with it."""
+    three = live.once(Three)
+    topic = three.topic('replicated', 6, replicas=3)
+    group = three.group('replicated', lock_ms=5000)
+    cat = three.cat('cat', group, topic, '-f', PLACE, '-J')
+    wait_members(live, group, 1, admin=three.admin)
+    victim = three.cluster.nodes[2]
+    total = 0
+    for step in (None, victim.kill, victim.start):
+        if step:
+            step()
+        start = time.monotonic()
+        three.admin.produce(topic, count=6000, first=total)
+        total += 6000
+        wait_until(lambda: len(set(cat.pairs())) >= total, 45, f'{total} different records')
+        live.note(f'{total} after {time.monotonic() - start:.1f} s')
+    cat.stop()
+    check_complete(live, topic, sorted(set(cat.pairs())), admin=three.admin)
+    live.note(f'{cat.report()["records"] - total} twice')

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brokers that are not there, go away, come back, freeze, or know no share groups; wrong usage."""
+import re
+import signal
+import time
+
+import kafka
+from cases_records import check_complete
+from client import check, wait_until
+from registry import case
+
+PLACE = '%p %o\\n'
+
+
+@case()
+def wrong_usage_exits_1(live):
+    """No arguments, an unknown option, an unknown property, a bad value: said, exit code 1."""
+    base = ['-b', live.broker.bootstrap, '-g', 'g', '-t', 't']
+    for arguments, word in [([], ''), (['--no-such-option'], ''), (base[:4], ''),
+                            (base + ['-X', 'no.such.property=1'], 'no.such.property'),
+                            (base + ['-X', 'fetch.max.wait.ms=soon'], 'fetch.max.wait.ms'),
+                            (base + ['-A', 'maybe'], ''), (base + ['-c', 'x'], '')]:
+        cat = live.program('cat', *arguments)
+        code = cat.wait(10)
+        check(code == 1, f'exit code {code} for {arguments}')
+        check(cat.err().strip(), f'nothing on stderr for {arguments}')
+        check(word in cat.err(), f'stderr does not name {word}')
+        check(cat.out_size() == 0, f'something on stdout for {arguments}')
+
+
+@case()
+def no_broker_exits_2(live):
+    """A closed port: the reason with host and port, within bounded time."""
+    address = f'127.0.0.1:{kafka.free_port()}'
+    cat = live.program('cat', '-b', address, '-g', 'g', '-t', 't', '-e')
+    code = cat.wait(45)
+    live.note(f'after {cat.ended - cat.started:.1f} s: {cat.err().strip().splitlines()[-1:]}')
+    check(code == 2, f'exit code {code}')
+    check(address in cat.err(), f'stderr does not name {address}')
+
+
+@case()
+def dead_entries_in_the_bootstrap_list(live):
+    """The living one among them is found."""
+    topic = live.topic('list')
+    live.admin.produce(topic, count=10)
+    dead = [f'127.0.0.1:{kafka.free_port()}' for _ in range(2)]
+    servers = ','.join([dead[0], live.broker.bootstrap, dead[1]])
+    cat = live.program('cat', '-b', servers, '-g', live.group('list'), '-t', topic, '-c', '10')
+    cat.succeed(30)
+    check(len(cat.lines()) == 10, f'{len(cat.lines())} lines')
+
+
+@case()
+def share_groups_off_exits_2(live):
+    """A broker whose share.version is 0: said in so many words."""
+    broker = live.opened(kafka.Broker(live.version, features={'share.version': 0}))
+    broker.start()
+    with kafka.Admin(broker.bootstrap) as admin:
+        admin.create_topic('t')
+    cat = live.cat('cat', 'g', 't', '-e', broker=broker)
+    code = cat.wait(45)
+    live.note(f'after {cat.ended - cat.started:.1f} s: {cat.err().strip().splitlines()[-1:]}')
+    check(code == 2, f'exit code {code}')
+    check(re.search('share', cat.err(), re.I), 'stderr does not say that share groups are off')
+
+
+class OwnBroker:
+    """A broker for one test alone, with a topic and a member that has read its first 1,000."""
+
+    def __init__(self, live):
+        self.broker = live.opened(kafka.Broker(live.version, name='own broker'))
+        self.broker.start()
+        self.admin = live.opened(kafka.Admin(self.broker.bootstrap))
+        self.topic = live.topic('own', 2, admin=self.admin)
+        self.group = live.group('own', admin=self.admin)
+        self.admin.produce(self.topic, count=1000)
+        self.cat = live.cat('cat', self.group, self.topic, '-f', PLACE, '-J', broker=self.broker)
+        self.cat.wait_lines(1000)
+
+    def finish(self, live, total, start):
+        """1,000 more records arrive; every record of the topic was printed."""
+        self.admin.produce(self.topic, count=1000, first=total)
+        wait_until(lambda: len(set(self.cat.pairs())) >= total + 1000, 40,
+                   f'{total + 1000} records (have {len(set(self.cat.pairs()))})')
+        live.note(f'all after {time.monotonic() - start:.1f} s')
+        self.cat.stop()
+        expected = sum(self.admin.end_offsets(self.topic).values())
+        got = len(set(self.cat.pairs()))
+        check(got == expected, f'{got} of {expected} records')
+        report = self.cat.report()
+        live.note(f'{report["reconnects"]} reconnects, {report["records"] - got} twice')
+        return report
+
+
+@case()
+def broker_restarted_while_consuming(live):
+    """Stopped in order, started on the same port: consumption goes on."""
+    own = OwnBroker(live)
+    start = time.monotonic()
+    own.broker.stop()
+    time.sleep(1)
+    own.broker.start()
+    report = own.finish(live, 1000, start)
+    check(report['reconnects'] >= 1, 'no reconnect counted')
+
+
+@case()
+def broker_killed_while_consuming(live):
+    """SIGKILL in mid-flow, started again on the same port: nothing is lost."""
+    own = OwnBroker(live)
+    own.admin.produce(own.topic, count=200_000, first=1000)
+    own.cat.wait_lines(20_000)
+    start = time.monotonic()
+    own.broker.kill()
+    time.sleep(1)
+    own.broker.start()
+    own.finish(live, 201_000, start)
+
+
+@case()
+def broker_down_does_not_spin(live):
+    """While it is away the client waits, with next to no CPU time."""
+    own = OwnBroker(live)
+    own.broker.kill()
+    time.sleep(1)
+    cpu, switches = own.cat.activity()
+    time.sleep(4)
+    cpu_later, switches_later = own.cat.activity()
+    live.note(f'in 4 s {cpu_later - cpu} ms CPU, {switches_later - switches} context switches')
+    check(cpu_later - cpu <= 30, f'{cpu_later - cpu} ms of CPU in 4 s')
+    check(switches_later - switches < 200, f'{switches_later - switches} context switches in 4 s')
+    started = time.monotonic()
+    own.cat.send(signal.SIGTERM)
+    own.cat.wait(20)
+    live.note(f'ended {time.monotonic() - started:.1f} s after SIGTERM')
+
+
+@case()
+def broker_frozen_for_a_while(live):
+    """Connections stay open, nothing is answered for 3 s: consumption goes on."""
+    own = OwnBroker(live)
+    own.broker.pause()
+    time.sleep(3)
+    own.broker.resume()
+    own.finish(live, 1000, time.monotonic())
+
+
+@case()
+def member_frozen_beyond_its_session(live):
+    """SIGSTOP for longer than session and lock: it joins again, the others miss nothing."""
+    topic = live.topic('frozen')
+    group = live.group('frozen', lock_ms=1000, session_ms=5000, heartbeat_ms=1000)
+    live.admin.produce(topic, count=100)
+    cat = live.cat('cat', group, topic, '-f', PLACE, '-J')
+    cat.wait_lines(100)
+    cat.send(signal.SIGSTOP)
+    gone = time.monotonic()
+    wait_until(lambda: not live.admin.describe_group(group)['members'], 15, 'the member removed')
+    live.note(f'removed after {time.monotonic() - gone:.1f} s')
+    cat.send(signal.SIGCONT)
+    live.admin.produce(topic, count=100, first=100)
+    cat.wait_lines(200, 20)
+    cat.stop()
+    check_complete(live, topic, cat.pairs())

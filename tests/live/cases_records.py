@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every record once, in little memory, as it was produced."""
+import json
+import re
+import time
+
+from client import check, wait_until
+from registry import case, everything
+
+
+def check_complete(live, topic, pairs, what='records', admin=None):
+    """Each (partition, offset) of the topic exactly once."""
+    expected = everything((admin or live.admin).end_offsets(topic))
+    got = set(pairs)
+    missing, foreign = expected - got, got - expected
+    check(not missing, f'{len(missing)} {what} missing, the first {sorted(missing)[:5]}')
+    check(not foreign, f'{len(foreign)} {what} that were never produced: {sorted(foreign)[:5]}')
+    check(len(pairs) == len(got), f'{len(pairs) - len(got)} {what} came twice')
+
+
+def check_settled(live, group, topic, admin=None):
+    """The broker has everything down as done.
+
+    The lag is what tells: the start offset is only written along with the *next* change of state,
+    so that it stays behind the end of the topic for as long as nothing more happens (4.3).
+    """
+    if live.version_is_before(4, 2):
+        return  # tells no lag
+
+    def nothing_left():
+        lags = [v['lag'] for v in (admin or live.admin).group_offsets(group, topic).values()]
+        return lags and not any(lags)
+    wait_until(nothing_left, 5, 'lag 0 on every partition')
+
+
+def check_clean(report, records):
+    check(report['records'] == records, f'-J says {report["records"]} records, not {records}')
+    for field in ('redelivered', 'acks_failed', 'acks_unknown'):
+        check(report[field] == 0, f'-J says {field}={report[field]}')
+
+
+@case('million')
+def a_million_records_once_in_3_mib(live):
+    """1,000,000 records on 4 partitions: each once, one thread, peak resident below 3 MiB."""
+    topic = live.shared('million')
+    group = live.group('million')
+    cat = live.cat('cat', group, topic, '-c', '1000000', '-f', '%p %o\\n', '-J').succeed(120)
+    report = cat.report()
+    live.note(f'{report["seconds"]} s, {cat.cpu_s:.2f} s CPU, {cat.peak_kb} KiB resident')
+    check_complete(live, topic, cat.pairs())
+    check_clean(report, 1_000_000)
+    check(cat.threads == 1, f'{cat.threads} threads')
+    check(0 < cat.peak_kb < 3072, f'{cat.peak_kb} KiB resident at the peak')
+    check_settled(live, group, topic)
+
+
+@case()
+def first_record_of_a_fresh_group_in_time(live):
+    """Within 1.5 s (0.5 s before 4.3), on a cluster whose internal topics exist."""
+    topic = live.topic('fresh')
+    live.admin.produce(topic, count=10)
+    cat = live.cat('cat', live.group('fresh'), topic, '-c', '1', '-J').succeed(30)
+    first = cat.report()['first_record_ms']
+    live.note(f'{first} ms')
+    check(first <= (500 if live.version_is_before(4, 3) else 1500), f'first record after {first} ms')
+
+
+@case()
+def first_record_of_a_known_group_within_300_ms(live):
+    """A group whose share partitions exist is assigned in its first heartbeat."""
+    topic = live.topic('known')
+    group = live.group('known')
+    live.admin.produce(topic, count=10)
+    live.cat('cat', group, topic, '-c', '1').succeed(30)
+    cat = live.cat('cat', group, topic, '-c', '1', '-J').succeed(30)
+    first = cat.report()['first_record_ms']
+    live.note(f'{first} ms')
+    check(first <= 300, f'first record after {first} ms')
+
+
+@case('hundred-thousand')
+def tiny_reads_a_hundred_thousand(live):
+    """The Tiny build, whose slots are smaller than the producer's batches."""
+    topic = live.shared('hundred-thousand')
+    group = live.group('tiny')
+    cat = live.cat('tiny', group, topic, '-c', '100000', '-f', '%p %o\\n', '-J').succeed(120)
+    report = cat.report()
+    live.note(f'{report["seconds"]} s, {report["reread"]} reread, {cat.peak_kb} KiB resident')
+    check_complete(live, topic, cat.pairs())
+    check_clean(report, 100_000)
+    check_settled(live, group, topic)
+
+
+def read_one_batch(live, which, mode):
+    topic = live.shared('one-batch')
+    batches = live.broker.batches(topic)
+    check(len(batches) == 1 and batches[0][1] == 5000, f'the topic is not one batch: {batches}')
+    group = live.group('one-batch')
+    cat = live.cat(which, group, topic, '-e', '-i', '3000', '-X', f'share.acquire.mode={mode}',
+                   '-f', '%p %o %d\\n', '-J').succeed(90)
+    report = cat.report()
+    live.note(f'{report["seconds"]} s, {report["bytes_received"]:,} bytes received')
+    counts = {d for _, _, d in cat.pairs()}
+    check_complete(live, topic, [(p, o) for p, o, _ in cat.pairs()])
+    check(counts == {1}, f'delivery counts {sorted(counts)}')
+    check_settled(live, group, topic)
+
+
+@case('one-batch')
+def tiny_reads_one_batch_of_5000_batch_optimized(live):
+    """A batch of 550 KB through slots of 2 KiB, without burning a delivery attempt."""
+    read_one_batch(live, 'tiny', 'batch_optimized')
+
+
+@case('one-batch', since=(4, 2))
+def tiny_reads_one_batch_of_5000_record_limit(live):
+    """The same when only as many records are locked as there is room for."""
+    read_one_batch(live, 'tiny', 'record_limit')
+
+
+@case('one-batch')
+def default_reads_one_batch_of_5000(live):
+    """The same batch through the default limits."""
+    read_one_batch(live, 'cat', 'batch_optimized')
+
+
+def read_around_a_large_record(live, which, size, **producer):
+    topic = live.topic('large')
+    records = [{'value': f'small {i}'} for i in range(21)]
+    records[10] = {'value': 'L' * size}
+    live.admin.produce(topic, records=records, **producer)
+    cat = live.cat(which, live.group('large'), topic, '-e', '-i', '3000', '-f', '%o %S\\n', '-v')
+    cat.succeed(60)
+    offsets = [o for o, _ in cat.pairs()]
+    check(sorted(set(offsets)) == [o for o in range(21) if o != 10], f'got offsets {offsets}')
+    check(len(set(offsets)) == len(offsets), f'some came twice: {offsets}')
+    said = [line for line in cat.err().splitlines()
+            if topic in line and re.search(r'\b10\b', line) and re.search(r'\b0\b', line)]
+    check(said, 'no line on stderr names topic, partition 0 and offset 10')
+    live.note(said[0].strip())
+
+
+@case()
+def record_larger_than_a_slot_is_named_and_passed_by(live):
+    """A record of 10 KB among small ones, in one batch with them: Tiny."""
+    read_around_a_large_record(live, 'tiny', 10_000, linger_ms=1000)
+
+
+@case()
+def record_larger_than_a_slot_in_a_batch_of_its_own(live):
+    """The same with every record in a batch of its own."""
+    read_around_a_large_record(live, 'tiny', 10_000, batch_size=0, linger_ms=0)
+
+
+@case()
+def record_of_900_kb_is_named_and_passed_by(live):
+    """The same for the default limits."""
+    read_around_a_large_record(live, 'cat', 900_000, linger_ms=1000)
+
+
+@case()
+def null_and_empty_stay_apart(live):
+    """Keys, values, headers and timestamps as produced."""
+    topic = live.topic('fields')
+    records = [
+        {'key': None, 'value': None},
+        {'key': '', 'value': ''},
+        {'key': 'k', 'value': 'v', 'timestamp': 1_700_000_000_123},
+        {'key': 'k', 'value': 'v', 'headers': [['a', '1'], ['b', ''], ['c', None], ['a', '2']]},
+        {'key': 'schl\u00fcssel', 'value': 'a\u0000b', 'timestamp': 0},
+    ]
+    live.admin.produce(topic, records=records)
+    cat = live.cat('cat', live.group('fields'), topic, '-c', '5', '-f',
+                   '%t|%p|%o|%K|%k|%S|%s|%h|%T|%d\\n').succeed(30)
+    rows = [line.split('|') for line in cat.lines()]
+    check(len(rows) == 5, f'{len(rows)} lines')
+    expected = [
+        ['-1', '', '-1', '', ''],
+        ['0', '', '0', '', ''],
+        ['1', 'k', '1', 'v', ''],
+        ['1', 'k', '1', 'v', 'a=1,b=,c=NULL,a=2'],
+        ['10', 'schl\u00fcssel', '3', 'a\u0000b', ''],
+    ]
+    for offset, (row, want) in enumerate(zip(rows, expected)):
+        check(row[:3] == [topic, '0', str(offset)], f'wrong place: {row}')
+        check(row[3:8] == want, f'offset {offset}: {row[3:8]}, not {want}')
+        check(row[9] == '1', f'delivery count {row[9]}')
+    check(rows[2][8] == '1700000000123', f'timestamp {rows[2][8]}')
+    check(rows[4][8] == '0', f'timestamp {rows[4][8]}')
+
+
+@case()
+def time_of_the_broker_is_shown(live):
+    """A topic with LogAppendTime: %T is when the broker took the record."""
+    topic = live.topic('append-time', configs={'message.timestamp.type': 'LogAppendTime'})
+    before = time.time() * 1000
+    live.admin.produce(topic, records=[{'value': 'v', 'timestamp': 1}])
+    cat = live.cat('cat', live.group('append-time'), topic, '-c', '1', '-f', '%T\\n').succeed(30)
+    shown = int(cat.lines()[0])
+    check(before - 1 <= shown <= time.time() * 1000, f'shown {shown}, not about {before:.0f}')
+
+
+@case()
+def aborted_data_only_when_uncommitted_is_wanted(live):
+    """Transactions: read_committed gets the committed ones, read_uncommitted all; no markers."""
+    topic = live.topic('transactions')
+    plan = [('commit', 50), ('abort', 70), ('abort', 500), ('commit', 30), (None, 20), ('abort', 9)]
+    committed, everyone, offset = [], [], 0
+    for fate, count in plan:
+        live.admin.produce(topic, count=count, first=offset,
+                           **({'transaction': fate} if fate else {}))
+        everyone += range(offset, offset + count)
+        committed += range(offset, offset + count) if fate != 'abort' else ()
+        offset += count + (1 if fate else 0)  # the marker takes an offset too
+    for isolation, expected in ('read_committed', committed), ('read_uncommitted', everyone):
+        group = live.group('transactions', isolation=isolation)
+        cat = live.cat('cat', group, topic, '-e', '-i', '2500', '-f', '%o\\n').succeed(60)
+        offsets = [o for o, in cat.pairs()]
+        check(sorted(offsets) == expected, f'{isolation}: {len(offsets)} records, '
+              f'not {len(expected)}; wrong: {sorted(set(offsets) ^ set(expected))[:5]}')
+        check_settled(live, group, topic)
+
+
+@case()
+def a_hundred_headers_and_a_huge_one(live):
+    """They are printed in full and in order."""
+    topic = live.topic('headers')
+    headers = [[f'h{i}', str(i)] for i in range(100)] + [['huge', 'x' * 20_000]]
+    live.admin.produce(topic, records=[{'value': 'v', 'headers': headers}])
+    cat = live.cat('cat', live.group('headers'), topic, '-c', '1', '-f', '%h\\n').succeed(30)
+    want = ','.join(f'{k}={v}' for k, v in headers)
+    check(cat.lines() == [want], f'headers differ: {json.dumps(cat.lines())[:300]}')
+
+
+def read_compressed(live, codec):
+    topic = live.topic(f'codec-{codec}')
+    for part, batch in enumerate((16384, 400_000)):  # as it is by default, and large
+        live.admin.produce(topic, count=5000, first=part * 5000, compression=codec,
+                           batch_size=batch, linger_ms=100)
+    codecs = {b[3] for b in live.broker.batches(topic)}
+    check(codecs == {{'gzip': 1, 'snappy': 2, 'lz4': 3, 'zstd': 4}[codec]}, f'codecs {codecs}')
+    group = live.group(f'codec-{codec}')
+    cat = live.cat('cat', group, topic, '-c', '10000', '-f', '%p %o %s\\n').succeed(60)
+    rows = [line.split(' ', 2) for line in cat.lines()]
+    check_complete(live, topic, [(int(p), int(o)) for p, o, _ in rows])
+    wrong = [o for _, o, v in rows if v != f'0:{o}'.ljust(100, '.')]
+    check(not wrong, f'{len(wrong)} values differ, the first at offset {wrong[:1]}')
+    check_settled(live, group, topic)
+
+
+@case()
+def gzip_batches(live):
+    """From the Java producer, batches of 16 KB and of 400 KB."""
+    read_compressed(live, 'gzip')
+
+
+@case()
+def snappy_batches(live):
+    """From the Java producer, batches of 16 KB and of 400 KB."""
+    read_compressed(live, 'snappy')
+
+
+@case()
+def lz4_batches(live):
+    """From the Java producer, batches of 16 KB and of 400 KB."""
+    read_compressed(live, 'lz4')
+
+
+@case()
+def zstd_batches(live):
+    """From the Java producer, batches of 16 KB and of 400 KB."""
+    read_compressed(live, 'zstd')

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The list of live tests, and the topics that several of them read."""
+import dataclasses
+import typing
+
+CASES = []
+
+
+@dataclasses.dataclass
+class Case:
+    name: str
+    about: str
+    run: typing.Callable
+    needs: tuple
+    since: tuple
+
+    def fits(self, version):
+        """Whether a broker of this version can show it at all."""
+        return tuple(int(n) for n in version.split('.')[:2]) >= self.since
+
+
+def case(*needs, since=(4, 1)):
+    """Makes a function a test; its name says what is seen.
+
+    needs: topics of TOPICS to fill beforehand. since: the first Kafka release that can do it.
+    """
+    def add(function):
+        CASES.append(Case(function.__name__, (function.__doc__ or '').split('\n')[0], function,
+                          needs, since))
+        return function
+    return add
+
+
+def _fill(partitions, **what):
+    def start(admin, topic):
+        admin.create_topic(topic, partitions)
+        return admin.submit('produce', topic=topic, **what)
+    return start
+
+
+# Read by several tests, each with a group of its own; never changed once full.
+TOPICS = {
+    'million': _fill(4, count=1_000_000, size=100),
+    'hundred-thousand': _fill(4, count=100_000, size=100),
+    # Far below max.message.bytes, far above any slot of the Tiny build.
+    'one-batch': _fill(1, count=5000, size=100, batch_size=1_000_000, linger_ms=60_000),
+}
+
+
+def everything(counts):
+    """All (partition, offset) of a topic with these end offsets."""
+    return {(p, o) for p, end in counts.items() for o in range(end)}
