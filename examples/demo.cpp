@@ -64,6 +64,7 @@ void fill_for_demo(minibroker::Broker& broker) {
 //   value NAME PARTITION TEXT        ok OFFSET
 //   corrupt NAME PARTITION           ok OFFSET         (its CRC is wrong)
 //   state GROUP NAME PARTITION       ok AVAILABLE ACQUIRED ACKNOWLEDGED ARCHIVED
+//   disable                          ok                (share groups are off from now on)
 // It ends when standard input does. Its first line is HOST:PORT.
 class Serving {
  public:
@@ -97,13 +98,17 @@ class Serving {
     int partition = 0;
     words >> verb >> name;
     if (verb == "state") return state(name, words);
+    if (verb == "disable") {
+      broker_.set_share_enabled(false);
+      return "ok";
+    }
     words >> partition;
     if (verb == "topic") {
       broker_.add_topic(name, partition);
       return "ok";
     }
-    int64_t offset = broker_.end_offset(name, partition);
     if (verb == "append") return append(name, partition, words);
+    const int64_t offset = broker_.end_offset(name, partition);
     if (verb == "value") {
       std::string text;
       std::getline(words >> std::ws, text);

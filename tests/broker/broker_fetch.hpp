@@ -138,6 +138,7 @@ inline std::vector<PartAnswer> Broker::acquire_all(int id, std::vector<Ready>& r
   const ShareRequest& q = conns_.at(id).poll->share;
   read_pass(q, ready, false);
   read_pass(q, ready, true);
+  std::stable_partition(ready.begin(), ready.end(), [](const Ready& r) { return r.known; });
   std::vector<PartAnswer> parts;
   int64_t room = q.max_records;
   for (const Ready& r : ready) {
@@ -210,6 +211,7 @@ inline void Broker::list_parts(const ShareRequest& q, Session* s,
     if (it != s->parts.end()) {
       must = must || it->must_answer;
       it->must_answer = p.error != kNone;
+      if (!p.records.empty()) std::rotate(it, it + 1, s->parts.end());  // served: to the end
     }
     if (must) listed.push_back(p);
   }

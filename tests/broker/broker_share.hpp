@@ -267,7 +267,7 @@ inline std::vector<Broker::AckResult> Broker::apply_acks(int id, int16_t version
                                                          const ShareRequest& q) {
   std::vector<AckResult> results;
   for (const SharePart& p : q.parts) {
-    if (p.acks.empty()) continue;
+    if (p.acks.empty() && !q.any_acks()) continue;
     const int16_t error = apply_part(id, version, q, p);
     results.push_back({p.tp, error});
     const auto name = names_.find(p.tp.first);
@@ -287,6 +287,7 @@ inline int16_t Broker::apply_part(int id, int16_t version, const ShareRequest& q
   if (invalid != kNone) return invalid;
   PartitionLog* log = log_of(p.tp);
   if (log == nullptr) return kUnknownTopicOrPartition;
+  if (p.acks.empty()) return kNone;  // listed all the same when others have acknowledgements
   if (log->ack_errors > 0) {
     --log->ack_errors;
     const int16_t error = log->ack_error;

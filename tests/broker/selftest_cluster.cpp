@@ -267,10 +267,15 @@ TEST_CASE("answers list only what a broker lists; forgotten partitions are not r
   CHECK(r.parts.at(p0).ack_error == 0);
   CHECK(r.parts.at(p0).records.empty());
   CHECK(r.parts.at(p1).acquired.size() == 1);
+  Client other(b, "g", "n");
+  other.fetch({{p2, {}}}, 0);
   c.fetch({}, 0, {}, {p0});
   c.acknowledge(-1, {}, 0);
   CHECK(b.state_of("g", "t", 0, 5).state == State::Acquired);
   CHECK(b.state_of("g", "t", 1, 0).state == State::Available);
+  b.disconnect(other.conn, 0);  // the last session of the group: nothing is left in memory
+  CHECK(b.state_of("g", "t", 0, 5).state == State::Available);
+  CHECK(b.state_of("g", "t", 0, 5).delivery_count == 0);
 }
 
 TEST_CASE("MaxRecords is a total; MaxBytes is divided, the first batch may be larger") {

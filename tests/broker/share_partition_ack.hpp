@@ -164,25 +164,45 @@ inline void SharePartition::archive(int64_t first, int64_t last) {
   advance();
 }
 
-// Acquisitions are not persisted: they are forgotten with the delivery they had counted.
+// Acquisitions are not persisted: they are forgotten with the delivery they had counted. What was
+// persisted comes back as one stretch for each run of offsets of the same state and count.
 inline void SharePartition::reload() {
   settle();
-  auto forget = [](InFlight& s, Cell& cell) {
-    if (cell.state != State::Acquired) return;
-    --cell.count;
-    s.release(cell, false);
+  Cache old;
+  old.swap(cache_);
+  int64_t first = 0;
+  int64_t last = -1;
+  Cell run;
+  const auto flush = [&] {
+    if (last >= first) cache_.emplace(first, InFlight(first, last, run));
   };
-  for (auto& entry : cache_) {
-    forget(entry.second, entry.second.whole);
-    for (Cell& cell : entry.second.cells) forget(entry.second, cell);
-    entry.second.lock_min = kNever;
+  const auto add_cells = [&](int64_t from, int64_t to, Cell cell) {
+    if (cell.state == State::Acquired) --cell.count;
+    const State state = cell.terminal() ? cell.state : State::Available;
+    if (last >= first && last + 1 == from && run.state == state && run.count == cell.count) {
+      last = to;
+      return;
+    }
+    flush();
+    run = Cell{};
+    run.state = state;
+    run.count = cell.count;
+    first = from;
+    last = to;
+  };
+  for (const auto& entry : old) {
+    const InFlight& s = entry.second;
+    if (s.uniform()) add_cells(s.first, s.last, s.whole);
+    int64_t offset = s.first;
+    for (const Cell& cell : s.cells) {
+      add_cells(offset, offset, cell);
+      ++offset;
+    }
   }
-  auto fresh = [](const Cell& cell) { return cell.state == State::Available && cell.count == 0; };
+  flush();
   while (!cache_.empty()) {  // nothing of the last stretches was ever persisted
-    InFlight& s = std::prev(cache_.end())->second;
-    const bool unknown = s.uniform() ? fresh(s.whole)
-                                     : std::all_of(s.cells.begin(), s.cells.end(), fresh);
-    if (!unknown) break;
+    const InFlight& s = std::prev(cache_.end())->second;
+    if (s.whole.state != State::Available || s.whole.count != 0) break;
     next_ = s.first;
     cache_.erase(std::prev(cache_.end()));
   }

@@ -41,8 +41,10 @@ import org.apache.kafka.clients.admin.ShareGroupDescription;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.GroupIdNotFoundException;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -148,10 +150,25 @@ public final class Tool {
         return null;
     }
 
+    /** The partitions of a topic; in a cluster not every broker knows a new one at once. */
+    private List<TopicPartitionInfo> describe(String topic) throws Exception {
+        for (int attempt = 0;; attempt++) {
+            try {
+                return get(admin.describeTopics(List.of(topic)).allTopicNames()).get(topic)
+                    .partitions();
+            } catch (ExecutionException e) {
+                boolean unknown = e.getCause() instanceof UnknownTopicOrPartitionException;
+                if (!unknown || attempt == 50) {
+                    throw e;
+                }
+                Thread.sleep(50);
+            }
+        }
+    }
+
     private List<TopicPartition> partitionsOf(String topic) throws Exception {
         List<TopicPartition> all = new ArrayList<>();
-        get(admin.describeTopics(List.of(topic)).allTopicNames()).get(topic).partitions().forEach(
-            p -> all.add(new TopicPartition(topic, p.partition())));
+        describe(topic).forEach(p -> all.add(new TopicPartition(topic, p.partition())));
         return all;
     }
 
@@ -165,9 +182,8 @@ public final class Tool {
     }
 
     private Object leaders(JsonNode in) throws Exception {
-        String topic = text(in, "topic");
         Map<Integer, Integer> leaders = new TreeMap<>();
-        get(admin.describeTopics(List.of(topic)).allTopicNames()).get(topic).partitions().forEach(
+        describe(text(in, "topic")).forEach(
             p -> leaders.put(p.partition(), p.leader() == null ? -1 : p.leader().id()));
         return leaders;
     }

@@ -34,6 +34,12 @@ class Three:
     def cat(self, which, group, topic, *arguments, **more):
         return self.live.cat(which, group, topic, *arguments, broker=self, **more)
 
+    def lead_alone(self, topic, node):
+        for partition in self.admin.leaders(topic):
+            self.admin.move_leader(topic, partition, node)
+        wait_until(lambda: set(self.admin.leaders(topic).values()) == {node}, 20,
+                   f'all of {topic} on node {node}')
+
     def close(self):
         self.admin.close()
         self.cluster.close()
@@ -63,29 +69,6 @@ def three_leaders(live):
 def more_leaders_than_links(live):
     """Tiny has one link for three leaders: they take turns, each record once with count 1."""
     read_from_three(live, 'tiny', 20_000)
-
-
-@case()
-def bytes_flow_from_the_others_while_one_leader_is_frozen(live):
-    """A broker that no longer answers holds up only its own partitions."""
-    three = live.once(Three)
-    topic, group = three.topic('frozen', 3), three.group('frozen')
-    cat = three.cat('cat', group, topic, '-f', PLACE, '-X', 'request.timeout.ms=10000')
-    wait_members(live, group, 1, admin=three.admin)
-    three.admin.produce(topic, count=300)
-    cat.wait_lines(300)
-    stuck = next(p for p, node in three.admin.leaders(topic).items() if node == 2)
-    three.cluster.nodes[1].pause()
-    try:
-        for partition in range(3):
-            if partition != stuck:
-                three.admin.produce(topic, count=1000, partition=partition)
-        start = time.monotonic()
-        cat.wait_lines(2300, 8)
-        live.note(f'the others {time.monotonic() - start:.1f} s after')
-    finally:
-        three.cluster.nodes[1].resume()
-    cat.stop()
 
 
 @case()
@@ -131,3 +114,28 @@ def one_of_three_brokers_dies_and_returns(live):
     cat.stop()
     check_complete(live, topic, sorted(set(cat.pairs())), admin=three.admin)
     live.note(f'{cat.report()["records"] - total} twice')
+
+
+@case()
+def others_flow_while_one_leader_is_frozen(live):
+    """A broker that no longer answers holds up only its own partitions."""
+    three = live.once(Three)
+    for internal in '__consumer_offsets', '__share_group_state':
+        three.lead_alone(internal, 1)  # or the freezing would reach coordinators too
+    topic, group = three.topic('frozen', 3), three.group('frozen')
+    cat = three.cat('cat', group, topic, '-f', PLACE, '-X', 'request.timeout.ms=10000')
+    wait_members(live, group, 1, admin=three.admin)
+    three.admin.produce(topic, count=300)
+    cat.wait_lines(300)
+    stuck = next(p for p, node in three.admin.leaders(topic).items() if node == 2)
+    three.cluster.nodes[1].pause()
+    try:
+        for partition in range(3):
+            if partition != stuck:
+                three.admin.produce(topic, count=1000, partition=partition)
+        start = time.monotonic()
+        cat.wait_lines(2300, 8)
+        live.note(f'the others {time.monotonic() - start:.1f} s after')
+    finally:
+        three.cluster.nodes[1].resume()
+    cat.stop()

@@ -4,7 +4,7 @@ import json
 import re
 import time
 
-from client import check, wait_until
+from client import check
 from registry import case, everything
 
 
@@ -27,10 +27,13 @@ def check_settled(live, group, topic, admin=None):
     if live.version_is_before(4, 2):
         return  # tells no lag
 
-    def nothing_left():
-        lags = [v['lag'] for v in (admin or live.admin).group_offsets(group, topic).values()]
-        return lags and not any(lags)
-    wait_until(nothing_left, 5, 'lag 0 on every partition')
+    deadline = time.monotonic() + 5
+    while True:
+        offsets = (admin or live.admin).group_offsets(group, topic)
+        if offsets and not any(v['lag'] for v in offsets.values()):
+            return
+        check(time.monotonic() < deadline, f'{group} is not at the end after 5 s: {offsets}')
+        time.sleep(0.1)
 
 
 def check_clean(report, records):

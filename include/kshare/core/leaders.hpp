@@ -67,9 +67,7 @@ class Leaders {
   }
   Instant acks_due(const Tables& tables) const {
     Instant due = kNever;
-    for (uint32_t i = 1; i < peers_.size; ++i) {
-      due = earlier(due, peers_[i].acks_since + tables.shared.options.ack_linger_ms);
-    }
+    for (uint32_t i = 1; i < peers_.size; ++i) due = earlier(due, acks_due(peers_[i], tables));
     return due;
   }
 
@@ -97,6 +95,12 @@ class Leaders {
   }
 
  private:
+  // An ack waits for company, but not while ack slots run short.
+  static Instant acks_due(const Peer& peer, const Tables& tables) {
+    if (tables.acks.pending() * 4 >= tables.acks.count()) return peer.acks_since;
+    return peer.acks_since + tables.shared.options.ack_linger_ms;
+  }
+
   // ---- Which link serves which leader.
   void assign(Tables& tables, Instant now) {
     for (uint32_t i = 1; i < peers_.size; ++i) retire(i, tables, now);
@@ -172,10 +176,10 @@ class Leaders {
     if (!acks) peer.acks_since = kNever;
     if (acks && peer.acks_since == kNever) peer.acks_since = now;
     if (closing_ || peer.ending || peer.session.surplus()) return end_session(i, acks, tables, now);
-    const Instant acks_due = peer.acks_since + tables.shared.options.ack_linger_ms;
+    const Instant due = acks_due(peer, tables);
     const uint32_t missing = oldest_missing(i, tables);
     if (missing != kNoLot) {
-      if (acks && now >= acks_due) return send_acknowledge(i, false, tables, now);
+      if (acks && now >= due) return send_acknowledge(i, false, tables, now);
       if (now < peer.reread_at) {
         wait(peer.reread_at);
       } else if (send_reread(i, missing, tables, now)) {
@@ -184,8 +188,8 @@ class Leaders {
     } else if (send_fetch_if_room(i, tables, now)) {
       return;
     }
-    if (acks && now >= acks_due) return send_acknowledge(i, false, tables, now);
-    if (acks) wait(acks_due);
+    if (acks && now >= due) return send_acknowledge(i, false, tables, now);
+    if (acks) wait(due);
     if (peer.session.has_to_forget(tables, peer.link.target(), now)) {
       send_fetch(i, Store::kNone, FetchSize{}, tables, now);
     }
