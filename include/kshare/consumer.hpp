@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        ShareConsumer: the engine plus an array of transports; the loop that an application sees.
+// What:        ShareConsumer: the engine plus an array of transports; the loop that an application
+//              sees.
 // Flow:        Transport <-> ShareConsumer <-> core/engine.hpp <-> the application.
 // Memory:      Storage<kLimits> and the pool, both the application's; itself about a kilobyte.
 // Valid until: Storage and the pool must outlive it.
-// Errors:      status() is sticky: the first failure of start, subscribe or the connection, ok again once the group has been
-//              joined; fatal failures stay and poll() answers false. Everything else is an event.
+// Errors:      status() is sticky: the first failure of start, subscribe or the connection, ok
+//              again once the group has been joined; fatal failures stay and poll() answers false.
+//              Everything else is an event.
 //
-// One thread, no callbacks. After fork() the child must not use it. start() works again after close().
+// One thread, no callbacks. After fork() the child must not use it. start() works again after
+// close().
 #ifndef KSHARE_CONSUMER_HPP
 #define KSHARE_CONSUMER_HPP
 
@@ -23,9 +26,9 @@ namespace kshare {
 class ShareConsumer {
  public:
   template <const Limits& L>
-  ShareConsumer(Storage<L>& storage, TransportPool& pool)
-      : engine_(Memory::of(storage)), pool_(&pool) {
-    KSHARE_ASSERT(pool.size() >= L.links_max);
+  ShareConsumer(Storage<L>& its_storage, TransportPool& its_pool)
+      : engine_(Memory::of(its_storage)), pool_(&its_pool) {
+    KSHARE_ASSERT(its_pool.size() >= L.links_max);
   }
   ShareConsumer(const ShareConsumer&) = delete;
   ShareConsumer& operator=(const ShareConsumer&) = delete;
@@ -40,8 +43,8 @@ class ShareConsumer {
   }
 
   // Replaces the subscription. The names are copied; a topic need not exist yet. An empty list is
-  // unsubscribe(). too_many, too_long: the limits; bad_option: an empty name or one above 249 bytes.
-  // Record::topic of records handed out before is no longer valid.
+  // unsubscribe(). too_many, too_long: the limits; bad_option: an empty name or one above 249
+  // bytes. Record::topic of records handed out before is no longer valid.
   Status subscribe(Span<const std::string_view> names) {
     wake();
     const Status status = engine_.subscribe(names);
@@ -49,7 +52,8 @@ class ShareConsumer {
     return status;
   }
   Status subscribe(std::initializer_list<std::string_view> names) {
-    return subscribe(Span<const std::string_view>{names.begin(), static_cast<uint32_t>(names.size())});
+    const auto count = static_cast<uint32_t>(names.size());
+    return subscribe(Span<const std::string_view>{names.begin(), count});
   }
   // Leaves the group. Records in hand may still be acknowledged; the rest is given back.
   Status unsubscribe() {
@@ -93,8 +97,8 @@ class ShareConsumer {
     return its;
   }
 
-  // The next record, if one is here; false: poll() and wait. In implicit mode this accepts the record
-  // before. A record whose lock ends within lock.margin.ms is not handed out.
+  // The next record, if one is here; false: poll() and wait. In implicit mode this accepts the
+  // record before. A record whose lock ends within lock.margin.ms is not handed out.
   bool next(Record& record, Instant now) { return engine_.next(record, now); }
 
   // Says what becomes of a record, in both modes; the last word counts until it is sent. Its views
@@ -105,8 +109,8 @@ class ShareConsumer {
   }
   [[nodiscard]] Status acknowledge(RecordId id, Ack type) { return engine_.acknowledge(id, type); }
 
-  // Begins to close: acks leave, records in hand are released, sessions end, the group is left. Go on
-  // calling poll() until it answers false, after timeout_ms at the latest. Twice is harmless.
+  // Begins to close: acks leave, records in hand are released, sessions end, the group is left. Go
+  // on calling poll() until it answers false, after timeout_ms at the latest. Twice is harmless.
   Status close(Instant now, int64_t timeout_ms) {
     wake();
     return engine_.close(now, timeout_ms);

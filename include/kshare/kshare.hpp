@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        kshare: a Kafka share-group consumer (KIP-932) with a fixed memory budget. This is the portable part; add
-//              kshare/net/posix.hpp for sockets.
+// What:        kshare: a Kafka share-group consumer (KIP-932) with a fixed memory budget. This is
+//              the portable part; add kshare/net/posix.hpp for sockets.
 //
 //   socket -> net/ -> core/link -> wire/ -> message/ -> record/ (codec/) -> your code
 //                                                                              |
@@ -17,6 +17,8 @@
 #define KSHARE_KSHARE_HPP
 
 #include "kshare/consumer.hpp"
+#include "kshare/core/describe.hpp"
+#include "kshare/core/properties.hpp"
 #include "kshare/version.hpp"
 
 #endif  // KSHARE_KSHARE_HPP

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        the version of kshare; the only place where it is written (build files read it from here).
+// What:        the version of kshare; the only place where it is written (build files read it from
+//              here).
 #ifndef KSHARE_VERSION_HPP
 #define KSHARE_VERSION_HPP
 

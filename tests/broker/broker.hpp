@@ -108,6 +108,7 @@ class Broker {
   struct AckResult {
     TopicPartition tp;
     int16_t error;
+    bool idle;  // listed without batches
   };
   struct Poll {  // a request that waits: ShareFetch, Fetch, or a delayed answer
     RequestHeader header;
@@ -174,7 +175,8 @@ class Broker {
   void unload_empty_group(int node, const std::string& group);
   int16_t check_batches(int id, int16_t version, const ShareRequest& q, const SharePart& p);
   std::vector<AckResult> apply_acks(int id, int16_t version, const ShareRequest& q);
-  int16_t apply_part(int id, int16_t version, const ShareRequest& q, const SharePart& p);
+  int16_t check_part(int id, int16_t version, const ShareRequest& q, const SharePart& p);
+  int16_t apply_part(int id, const ShareRequest& q, const SharePart& p);
   bool settle(const ShareRequest& q);
   void share_error(int id, const RequestHeader& h, int16_t error, int64_t delay_ms = 0);
   // broker_fetch.hpp

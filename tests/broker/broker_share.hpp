@@ -263,13 +263,21 @@ inline int16_t Broker::check_batches(int id, int16_t version, const ShareRequest
   return error;
 }
 
+// Partitions without batches are answered, with 0, only when another one's batches were applied.
 inline std::vector<Broker::AckResult> Broker::apply_acks(int id, int16_t version,
                                                          const ShareRequest& q) {
   std::vector<AckResult> results;
+  bool applied = false;
   for (const SharePart& p : q.parts) {
-    if (p.acks.empty() && !q.any_acks()) continue;
-    const int16_t error = apply_part(id, version, q, p);
-    results.push_back({p.tp, error});
+    int16_t error = kNone;
+    if (!p.acks.empty()) {
+      error = check_part(id, version, q, p);
+      if (error == kNone) {
+        applied = true;
+        error = apply_part(id, q, p);
+      }
+    }
+    results.push_back({p.tp, error, p.acks.empty()});
     const auto name = names_.find(p.tp.first);
     if (!on_ack) continue;
     for (const AckBatch& b : p.acks) {
@@ -277,17 +285,21 @@ inline std::vector<Broker::AckResult> Broker::apply_acks(int id, int16_t version
               p.tp.second, b.first, b.last, b.types, error});
     }
   }
+  const auto idle = [applied](const AckResult& r) { return r.idle && !applied; };
+  results.erase(std::remove_if(results.begin(), results.end(), idle), results.end());
   return results;
 }
 
-inline int16_t Broker::apply_part(int id, int16_t version, const ShareRequest& q,
+inline int16_t Broker::check_part(int id, int16_t version, const ShareRequest& q,
                                   const SharePart& p) {
   if (names_.count(p.tp.first) == 0) return kUnknownTopicId;
   const int16_t invalid = check_batches(id, version, q, p);
   if (invalid != kNone) return invalid;
+  return log_of(p.tp) == nullptr ? kUnknownTopicOrPartition : kNone;
+}
+
+inline int16_t Broker::apply_part(int id, const ShareRequest& q, const SharePart& p) {
   PartitionLog* log = log_of(p.tp);
-  if (log == nullptr) return kUnknownTopicOrPartition;
-  if (p.acks.empty()) return kNone;  // listed all the same when others have acknowledgements
   if (log->ack_errors > 0) {
     --log->ack_errors;
     const int16_t error = log->ack_error;

@@ -199,7 +199,7 @@ inline void SharePartition::archive_stale(int64_t from, int64_t to) {
 inline bool SharePartition::poisoned(const InFlight& s, int64_t first, int64_t last) const {
   const int from = throttle_from();
   if (s.max_count < from) return false;
-  if (s.uniform()) return s.whole.count >= from;
+  if (s.uniform()) return s.whole.free() && s.whole.count >= from;
   for (int64_t o = std::max(first, s.first); o <= std::min(last, s.last); ++o) {
     const Cell& cell = s.at(o);
     if (cell.state == State::Available && cell.count >= from) return true;

@@ -9,8 +9,8 @@ RECORDS = 1_000_000
 def measure(start, live, name):
     """Consumes the whole topic with a fresh group: what -J says, and what /proc says.
 
-    cpu_us leaves out what came before the first record where the client tells (starting a JVM is not
-    the client's work); whole_us has everything.
+    cpu_us and whole_us: CPU time a record; the former leaves out what came before the first record,
+    where the client tells (starting a JVM is not a consumer's work).
     """
     group = live.group(f'bench-{name}')
     broker_before = live.broker.cpu_seconds()
@@ -29,9 +29,8 @@ def measure(start, live, name):
 
 
 def run(live):
-    live.start()
     live.warm()
-    live.shared('million')
+    live.shared_topic('million')
     clients = {'kshare_cat': lambda *a: live.cat('cat', *a), 'java': live.java}
     results = {name: [] for name in clients}
     for _ in range(ROUNDS):
@@ -39,15 +38,11 @@ def run(live):
             results[name].append(measure(start, live, name))
     print(f'{RECORDS:,} records of 100 bytes, 4 partitions, Apache Kafka {live.version}, '
           f'median of {ROUNDS} runs')
-    print(f'{"":12}{"CPU us/rec":>12}{"whole":>8}{"rec/s":>12}{"first ms":>10}{"peak KiB":>10}'
-          f'{"broker us/rec":>15}')
+    columns = ('cpu_us', 'whole_us', 'rate', 'first_record_ms', 'peak_kb', 'broker_us')
+    print(f'{"":12}' + ''.join(f'{column:>16}' for column in columns))
     medians = {}
     for name, runs in results.items():
-        m = {k: statistics.median(r[k] for r in runs)
-             for k in ('cpu_us', 'whole_us', 'rate', 'first_record_ms', 'peak_kb', 'broker_us')}
-        medians[name] = m
-        print(f'{name:12}{m["cpu_us"]:>12.3f}{m["whole_us"]:>8.3f}{m["rate"]:>12,.0f}{m["first_record_ms"]:>10.0f}'
-              f'{m["peak_kb"]:>10,.0f}{m["broker_us"]:>15.3f}')
+        medians[name] = {c: statistics.median(r[c] for r in runs) for c in columns}
+        print(f'{name:12}' + ''.join(f'{medians[name][c]:>16,.3f}' for c in columns))
     ratio = medians['java']['cpu_us'] / medians['kshare_cat']['cpu_us']
     print(f'the Java client takes {ratio:.1f} times the CPU time of kshare_cat')
-    return 0

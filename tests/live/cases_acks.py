@@ -111,7 +111,7 @@ def unacked_records_come_back_after_the_lock(live):
 @case('hundred-thousand')
 def sigkill_loses_nothing(live):
     """A second member gets all that the first had not both printed and accepted."""
-    topic = live.shared('hundred-thousand')
+    topic = live.shared_topic('hundred-thousand')
     # The dead member keeps its half of the partitions until its session times out.
     group = live.group('kill', lock_ms=2000, session_ms=5000, heartbeat_ms=1000)
     victim = live.cat('cat', group, topic, '-f', '%p %o\\n', pipe=True)

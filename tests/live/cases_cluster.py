@@ -15,24 +15,12 @@ class Three:
     """A cluster of three that several tests use one after the other."""
 
     def __init__(self, live):
-        self.live = live
         self.cluster = kafka.Cluster(3, live.version)
         self.bootstrap = self.cluster.bootstrap
         self.cluster.start()
         self.admin = kafka.Admin(self.bootstrap)
         wait_until(lambda: self.admin.call('ping') == 3, 20, 'three brokers')
-        topic = self.topic('warm')
-        self.admin.produce(topic, count=1)
-        self.cat('cat', self.group('warm'), topic, '-c', '1').wait(30)
-
-    def topic(self, base, partitions=1, **more):
-        return self.live.topic(base, partitions, admin=self.admin, **more)
-
-    def group(self, base, **configs):
-        return self.live.group(base, admin=self.admin, **configs)
-
-    def cat(self, which, group, topic, *arguments, **more):
-        return self.live.cat(which, group, topic, *arguments, broker=self, **more)
+        live.at(self).warm()
 
     def lead_alone(self, topic, node):
         for partition in self.admin.leaders(topic):
@@ -47,16 +35,17 @@ class Three:
 
 def read_from_three(live, which, count):
     three = live.once(Three)
-    topic, group = three.topic('spread', 6), three.group('spread')
-    leaders = set(three.admin.leaders(topic).values())
+    live = live.at(three)
+    topic, group = live.topic('spread', 6), live.group('spread')
+    leaders = set(live.admin.leaders(topic).values())
     check(len(leaders) == 3, f'leaders {leaders}')
-    three.admin.produce(topic, count=count)
-    cat = three.cat(which, group, topic, '-c', str(count), '-f', '%p %o %d\\n', '-J').succeed(60)
+    live.admin.produce(topic, count=count)
+    cat = live.cat(which, group, topic, '-c', str(count), '-f', '%p %o %d\\n', '-J').succeed(60)
     live.note(f'{cat.report()["seconds"]} s')
-    check_complete(live, topic, [(p, o) for p, o, _ in cat.pairs()], admin=three.admin)
+    check_complete(live, topic, [(p, o) for p, o, _ in cat.pairs()])
     counts = {d for _, _, d in cat.pairs()}
     check(counts == {1}, f'delivery counts {sorted(counts)}')
-    check_settled(live, group, topic, admin=three.admin)
+    check_settled(live, group, topic)
 
 
 @case()
@@ -75,44 +64,46 @@ def more_leaders_than_links(live):
 def leader_moves_while_consuming(live):
     """The partition's only replica goes to another broker: nothing missing."""
     three = live.once(Three)
-    topic, group = three.topic('moving'), three.group('moving')
-    cat = three.cat('cat', group, topic, '-f', PLACE, '-J')
-    three.admin.produce(topic, count=1000)
+    live = live.at(three)
+    topic, group = live.topic('moving'), live.group('moving')
+    cat = live.cat('cat', group, topic, '-f', PLACE, '-J')
+    live.admin.produce(topic, count=1000)
     cat.wait_lines(1000)
-    first = three.admin.leaders(topic)[0]
+    first = live.admin.leaders(topic)[0]
     for step in range(1, 3):
         target = (first - 1 + step) % 3 + 1
-        three.admin.move_leader(topic, 0, target)
-        wait_until(lambda t=target: three.admin.leaders(topic)[0] == t, 15, 'the leader moved')
+        live.admin.move_leader(topic, 0, target)
+        wait_until(lambda t=target: live.admin.leaders(topic)[0] == t, 15, 'the leader moved')
         start = time.monotonic()
-        three.admin.produce(topic, count=1000, first=step * 1000)
+        live.admin.produce(topic, count=1000, first=step * 1000)
         wait_until(lambda n=step: len(set(cat.pairs())) >= 1000 * (n + 1), 20,
                    f'{1000 * (step + 1)} different records')
         live.note(f'move {step}: all after {time.monotonic() - start:.1f} s')
     cat.stop()
-    check_complete(live, topic, sorted(set(cat.pairs())), admin=three.admin)
+    check_complete(live, topic, sorted(set(cat.pairs())))
 
 
 @case()
 def one_of_three_brokers_dies_and_returns(live):
     """Replicated topic, coordinators included: consumption goes on without it, and with it."""
     three = live.once(Three)
-    topic = three.topic('replicated', 6, replicas=3)
-    group = three.group('replicated', lock_ms=5000)
-    cat = three.cat('cat', group, topic, '-f', PLACE, '-J')
-    wait_members(live, group, 1, admin=three.admin)
+    live = live.at(three)
+    topic = live.topic('replicated', 6, replicas=3)
+    group = live.group('replicated', lock_ms=5000)
+    cat = live.cat('cat', group, topic, '-f', PLACE, '-J')
+    wait_members(live, group, 1)
     victim = three.cluster.nodes[2]
     total = 0
     for step in (None, victim.kill, victim.start):
         if step:
             step()
         start = time.monotonic()
-        three.admin.produce(topic, count=6000, first=total)
+        live.admin.produce(topic, count=6000, first=total)
         total += 6000
         wait_until(lambda: len(set(cat.pairs())) >= total, 45, f'{total} different records')
         live.note(f'{total} after {time.monotonic() - start:.1f} s')
     cat.stop()
-    check_complete(live, topic, sorted(set(cat.pairs())), admin=three.admin)
+    check_complete(live, topic, sorted(set(cat.pairs())))
     live.note(f'{cat.report()["records"] - total} twice')
 
 
@@ -120,19 +111,20 @@ def one_of_three_brokers_dies_and_returns(live):
 def others_flow_while_one_leader_is_frozen(live):
     """A broker that no longer answers holds up only its own partitions."""
     three = live.once(Three)
+    live = live.at(three)
     for internal in '__consumer_offsets', '__share_group_state':
         three.lead_alone(internal, 1)  # or the freezing would reach coordinators too
-    topic, group = three.topic('frozen', 3), three.group('frozen')
-    cat = three.cat('cat', group, topic, '-f', PLACE, '-X', 'request.timeout.ms=10000')
-    wait_members(live, group, 1, admin=three.admin)
-    three.admin.produce(topic, count=300)
+    topic, group = live.topic('frozen', 3), live.group('frozen')
+    cat = live.cat('cat', group, topic, '-f', PLACE, '-X', 'request.timeout.ms=10000')
+    wait_members(live, group, 1)
+    live.admin.produce(topic, count=300)
     cat.wait_lines(300)
-    stuck = next(p for p, node in three.admin.leaders(topic).items() if node == 2)
+    stuck = next(p for p, node in live.admin.leaders(topic).items() if node == 2)
     three.cluster.nodes[1].pause()
     try:
         for partition in range(3):
             if partition != stuck:
-                three.admin.produce(topic, count=1000, partition=partition)
+                live.admin.produce(topic, count=1000, partition=partition)
         start = time.monotonic()
         cat.wait_lines(2300, 8)
         live.note(f'the others {time.monotonic() - start:.1f} s after')

@@ -58,7 +58,7 @@ def share_groups_off_exits_2(live):
     broker.start()
     with kafka.Admin(broker.bootstrap) as admin:
         admin.create_topic('t')
-    cat = live.cat('cat', 'g', 't', '-e', broker=broker)
+    cat = live.program('cat', '-b', broker.bootstrap, '-g', 'g', '-t', 't', '-e')
     code = cat.wait(45)
     live.note(f'after {cat.ended - cat.started:.1f} s: {cat.err().strip().splitlines()[-1:]}')
     check(code == 2, f'exit code {code}')
@@ -72,10 +72,11 @@ class OwnBroker:
         self.broker = live.opened(kafka.Broker(live.version, name='own broker'))
         self.broker.start()
         self.admin = live.opened(kafka.Admin(self.broker.bootstrap))
-        self.topic = live.topic('own', 2, admin=self.admin)
-        self.group = live.group('own', admin=self.admin)
+        self.bootstrap = self.broker.bootstrap
+        here = live.at(self)
+        self.topic = here.topic('own', 2)
         self.admin.produce(self.topic, count=1000)
-        self.cat = live.cat('cat', self.group, self.topic, '-f', PLACE, '-J', broker=self.broker)
+        self.cat = here.cat('cat', here.group('own'), self.topic, '-f', PLACE, '-J')
         self.cat.wait_lines(1000)
 
     def finish(self, live, total, start):

@@ -14,10 +14,10 @@ def members_of(live, group):
     return live.admin.describe_group(group)['members']
 
 
-def wait_members(live, group, count, admin=None):
+def wait_members(live, group, count):
     """Waits until so many members have an assignment."""
     def assigned():
-        members = (admin or live.admin).describe_group(group)['members']
+        members = members_of(live, group)
         return members if len([m for m in members if m['assignment']]) == count else None
     return wait_until(assigned, 30, f'{count} members with an assignment')
 
@@ -73,7 +73,7 @@ def more_members_than_partitions(live):
 @case('one-batch', since=(4, 2))
 def four_tiny_members_and_one_large_batch(live):
     """5,000 records in one batch, four Tiny members, record_limit: all once, every count 1."""
-    topic = live.shared('one-batch')
+    topic = live.shared_topic('one-batch')
     group = live.group('tiny-crowd')
     cats = [live.cat('tiny', group, topic, '-e', '-i', '3000', '-f', '%p %o %d\\n',
                      '-X', 'share.acquire.mode=record_limit') for _ in range(4)]

@@ -8,9 +8,9 @@ from client import check
 from registry import case, everything
 
 
-def check_complete(live, topic, pairs, what='records', admin=None):
+def check_complete(live, topic, pairs, what='records'):
     """Each (partition, offset) of the topic exactly once."""
-    expected = everything((admin or live.admin).end_offsets(topic))
+    expected = everything(live.admin.end_offsets(topic))
     got = set(pairs)
     missing, foreign = expected - got, got - expected
     check(not missing, f'{len(missing)} {what} missing, the first {sorted(missing)[:5]}')
@@ -18,7 +18,7 @@ def check_complete(live, topic, pairs, what='records', admin=None):
     check(len(pairs) == len(got), f'{len(pairs) - len(got)} {what} came twice')
 
 
-def check_settled(live, group, topic, admin=None):
+def check_settled(live, group, topic):
     """The broker has everything down as done.
 
     The lag is what tells: the start offset is only written along with the *next* change of state,
@@ -29,7 +29,7 @@ def check_settled(live, group, topic, admin=None):
 
     deadline = time.monotonic() + 5
     while True:
-        offsets = (admin or live.admin).group_offsets(group, topic)
+        offsets = live.admin.group_offsets(group, topic)
         if offsets and not any(v['lag'] for v in offsets.values()):
             return
         check(time.monotonic() < deadline, f'{group} is not at the end after 5 s: {offsets}')
@@ -42,10 +42,10 @@ def check_clean(report, records):
         check(report[field] == 0, f'-J says {field}={report[field]}')
 
 
-@case('million')
+@case('million', alone=True)
 def a_million_records_once_in_3_mib(live):
     """1,000,000 records on 4 partitions: each once, one thread, peak resident below 3 MiB."""
-    topic = live.shared('million')
+    topic = live.shared_topic('million')
     group = live.group('million')
     cat = live.cat('cat', group, topic, '-c', '1000000', '-f', '%p %o\\n', '-J').succeed(120)
     report = cat.report()
@@ -57,7 +57,7 @@ def a_million_records_once_in_3_mib(live):
     check_settled(live, group, topic)
 
 
-@case()
+@case(alone=True)
 def first_record_of_a_fresh_group_in_time(live):
     """Within 1.5 s (0.5 s before 4.3), on a cluster whose internal topics exist."""
     topic = live.topic('fresh')
@@ -65,10 +65,11 @@ def first_record_of_a_fresh_group_in_time(live):
     cat = live.cat('cat', live.group('fresh'), topic, '-c', '1', '-J').succeed(30)
     first = cat.report()['first_record_ms']
     live.note(f'{first} ms')
-    check(first <= (500 if live.version_is_before(4, 3) else 1500), f'first record after {first} ms')
+    limit = 500 if live.version_is_before(4, 3) else 1500
+    check(first <= limit, f'first record after {first} ms')
 
 
-@case()
+@case(alone=True)
 def first_record_of_a_known_group_within_300_ms(live):
     """A group whose share partitions exist is assigned in its first heartbeat."""
     topic = live.topic('known')
@@ -81,10 +82,10 @@ def first_record_of_a_known_group_within_300_ms(live):
     check(first <= 300, f'first record after {first} ms')
 
 
-@case('hundred-thousand')
+@case('hundred-thousand', alone=True)
 def tiny_reads_a_hundred_thousand(live):
     """The Tiny build, whose slots are smaller than the producer's batches."""
-    topic = live.shared('hundred-thousand')
+    topic = live.shared_topic('hundred-thousand')
     group = live.group('tiny')
     cat = live.cat('tiny', group, topic, '-c', '100000', '-f', '%p %o\\n', '-J').succeed(120)
     report = cat.report()
@@ -95,7 +96,7 @@ def tiny_reads_a_hundred_thousand(live):
 
 
 def read_one_batch(live, which, mode):
-    topic = live.shared('one-batch')
+    topic = live.shared_topic('one-batch')
     batches = live.broker.batches(topic)
     check(len(batches) == 1 and batches[0][1] == 5000, f'the topic is not one batch: {batches}')
     group = live.group('one-batch')

@@ -7,6 +7,7 @@
 
 Nothing here outlives the process that uses it: every JVM ends when its standard input closes.
 """
+import atexit
 import collections
 import concurrent.futures
 import hashlib
@@ -189,6 +190,7 @@ class Broker:
         self.log = self.folder / 'server.log'
         self._features = features
         self._process = None
+        atexit.register(self.close)
         self._write_config(properties or {}, alone=joins is None)
 
     def _write_config(self, properties, alone):
@@ -305,6 +307,7 @@ class Broker:
             print(f'{self.name}: kept {self.folder}', flush=True)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+        atexit.unregister(self.close)
 
     def __enter__(self):
         try:

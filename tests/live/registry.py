@@ -13,20 +13,22 @@ class Case:
     run: typing.Callable
     needs: tuple
     since: tuple
+    alone: bool
 
     def fits(self, version):
         """Whether a broker of this version can show it at all."""
         return tuple(int(n) for n in version.split('.')[:2]) >= self.since
 
 
-def case(*needs, since=(4, 1)):
+def case(*needs, since=(4, 1), alone=False):
     """Makes a function a test; its name says what is seen.
 
     needs: topics of TOPICS to fill beforehand. since: the first Kafka release that can do it.
+    alone: not beside other tests, as it measures.
     """
     def add(function):
         CASES.append(Case(function.__name__, (function.__doc__ or '').split('\n')[0], function,
-                          needs, since))
+                          needs, since, alone))
         return function
     return add
 

@@ -8,12 +8,16 @@ One line a test, the last one "N passed, N failed, N skipped". A part that is mi
 one of the two programs) is a skip for a user and, with --strict or in CI, a failure.
 """
 import argparse
+import collections
+import concurrent.futures
+import copy
 import fnmatch
 import os
 import pathlib
 import shlex
 import signal
 import sys
+import threading
 import time
 import traceback
 
@@ -32,21 +36,18 @@ from client import Cat, Failure, Skip  # noqa: E402
 from registry import CASES, TOPICS  # noqa: E402
 
 
-class Live:
-    """What a test works with: a broker, its admin client, and the programs to run."""
+class Shared:
+    """What all the tests share: broker, admin client, filled topics, names already taken."""
 
     def __init__(self, options):
         self.version = options.kafka
         self.programs = {'cat': options.kshare_cat, 'tiny': options.kshare_cat_tiny}
         self.broker = None
         self.admin = None
+        self.kept = {}
         self._topics = {}
         self._names = {}
-        self._opened = []
-        self._kept = {}
-        self._notes = []
-
-    # -- life of the shared broker
+        self._lock = threading.Lock()
 
     def start(self):
         self.broker = kafka.Broker(self.version, name='shared broker')
@@ -54,78 +55,92 @@ class Live:
         self.admin = kafka.Admin(self.broker.bootstrap)
         self.broker.start()
 
-    def warm(self):
-        """The first group of a cluster waits for internal topics: let it be none of the tests'."""
-        self.admin.create_topic('warm')
-        self.admin.produce('warm', count=1)
-        group = self.group('warm')
-        cat = self.cat('cat', group, 'warm', '-c', '1')
-        try:
-            cat.wait(30)
-        finally:
-            self.end_test()
-
     def close(self):
-        self.end_test()
-        for thing in self._kept.values():
-            thing.close()
-        if self.admin:
-            self.admin.close()
-        if self.broker:
-            self.broker.close()
-
-    # -- for the tests
+        for thing in [*self.kept.values(), self.admin, self.broker]:
+            if thing:
+                thing.close()
 
     def name(self, base):
-        """`base` made unique within this run."""
-        self._names[base] = self._names.get(base, 0) + 1
-        count = self._names[base]
+        with self._lock:
+            self._names[base] = self._names.get(base, 0) + 1
+            count = self._names[base]
         return base if count == 1 else f'{base}-{count}'
 
-    def prepare(self, names):
-        """Starts to fill shared topics, side by side."""
-        for name in names:
-            if name not in self._topics:
-                self._topics[name] = TOPICS[name](self.admin, name)
+    def fill(self, names):
+        """Starts to fill topics of TOPICS, side by side; returns one future for each."""
+        with self._lock:
+            for name in names:
+                if name not in self._topics:
+                    self._topics[name] = TOPICS[name](self.admin, name)
+            return [self._topics[name] for name in names]
 
-    def shared(self, name):
-        """A topic of TOPICS, full. Tests must not change it."""
-        self.prepare([name])
-        self._topics[name].result(120)
-        return name
 
-    def topic(self, base, partitions=1, admin=None, **more):
-        topic = self.name(base)
-        (admin or self.admin).create_topic(topic, partitions, **more)
-        return topic
+class Live:
+    """What one test works with: a broker, its admin client, and the programs to run."""
+
+    GROUP_CONFIGS = {'lock_ms': 'share.record.lock.duration.ms',
+                     'session_ms': 'share.session.timeout.ms',
+                     'heartbeat_ms': 'share.heartbeat.interval.ms',
+                     'isolation': 'share.isolation.level',
+                     'reset': 'share.auto.offset.reset'}
+
+    def __init__(self, shared):
+        self._shared = shared
+        self.version = shared.version
+        self.broker = shared.broker
+        self.admin = shared.admin
+        self._opened = []
+        self._notes = []
+
+    def at(self, place):
+        """The same test at another place: `place` has a bootstrap address and an admin client."""
+        other = copy.copy(self)
+        other.broker = place
+        other.admin = place.admin
+        return other
+
+    def once(self, make):
+        """make(self), kept for later tests of the same file; closed at the end of the run."""
+        if make not in self._shared.kept:
+            self._shared.kept[make] = make(self)
+        return self._shared.kept[make]
 
     def version_is_before(self, major, minor):
         return tuple(int(n) for n in self.version.split('.')[:2]) < (major, minor)
 
-    def group(self, base, admin=None, **configs):
+    def name(self, base):
+        """`base` made unique within this run."""
+        return self._shared.name(base)
+
+    def shared_topic(self, name):
+        """A topic of TOPICS, full. Tests must not change it."""
+        for filled in self._shared.fill([name]):
+            filled.result(120)
+        return name
+
+    def topic(self, base, partitions=1, **more):
+        topic = self.name(base)
+        self.admin.create_topic(topic, partitions, **more)
+        return topic
+
+    def group(self, base, **configs):
         """A fresh group that reads from the beginning; configs: lock_ms=1000 and the like."""
         group = self.name('group-' + base)
-        names = {'lock_ms': 'share.record.lock.duration.ms',
-                 'session_ms': 'share.session.timeout.ms',
-                 'heartbeat_ms': 'share.heartbeat.interval.ms',
-                 'limit': 'share.delivery.count.limit',
-                 'isolation': 'share.isolation.level',
-                 'reset': 'share.auto.offset.reset'}
-        values = {'share.auto.offset.reset': 'earliest',
-                  **{names[k]: str(v) for k, v in configs.items()}}
-        (admin or self.admin).group_config(group, values)
+        self.admin.group_config(group, {
+            'share.auto.offset.reset': 'earliest',
+            **{self.GROUP_CONFIGS[k]: str(v) for k, v in configs.items()}})
         return group
 
     def program(self, which, *arguments, pipe=False):
         """Runs kshare_cat ('cat') or its Tiny build ('tiny') with these arguments."""
-        path = self.programs[which]
+        path = self._shared.programs[which]
         if not path:
             raise Skip(f'--kshare-cat{"-tiny" if which == "tiny" else ""} not given')
         return self.opened(Cat([*shlex.split(path), *arguments], pipe=pipe))
 
-    def cat(self, which, group, topic, *arguments, pipe=False, broker=None):
-        bootstrap = (broker or self.broker).bootstrap
-        return self.program(which, '-b', bootstrap, '-g', group, '-t', topic, *arguments, pipe=pipe)
+    def cat(self, which, group, topic, *arguments, pipe=False):
+        return self.program(which, '-b', self.broker.bootstrap, '-g', group, '-t', topic,
+                            *arguments, pipe=pipe)
 
     def java(self, group, topic, *arguments):
         """The same command line carried out by Kafka's own share consumer."""
@@ -133,41 +148,40 @@ class Live:
         return self.opened(Cat(['java', '-Xmx256m', *kafka.LOG_FLAGS, '-cp', classes, 'JavaShare',
                                 '-b', self.broker.bootstrap, '-g', group, '-t', topic, *arguments]))
 
+    def warm(self):
+        """The first group of a cluster waits for internal topics: let it be none of the tests'."""
+        topic = self.topic('warm')
+        self.admin.produce(topic, count=1)
+        self.cat('cat', self.group('warm'), topic, '-c', '1').wait(30)
+
     def opened(self, thing):
         """Something with close(), to be closed when the test ends."""
         self._opened.append(thing)
         return thing
 
-    def once(self, make):
-        """make(self), for all the tests that ask for it; closed at the end of the run."""
-        if make not in self._kept:
-            self._kept[make] = make(self)
-        return self._kept[make]
-
     def note(self, text):
         """A measured value for the test's line."""
         self._notes.append(text)
 
-    # -- for the runner
+    def notes(self):
+        return ', '.join(self._notes)
 
-    def end_test(self):
-        opened, self._opened = self._opened, []
-        notes, self._notes = self._notes, []
-        for thing in reversed(opened):
-            thing.close()
-        return ', '.join(notes)
+    def close(self):
+        while self._opened:
+            self._opened.pop().close()
 
     def describe_failure(self):
         return '\n'.join(c.describe() for c in self._opened if isinstance(c, Cat))
 
 
-def run_one(live, case):
+def run_one(shared, case):
     """Runs one test and prints its line: 'passed', 'failed' or 'skipped'."""
+    live = Live(shared)
     start = time.monotonic()
-    detail = ''
+    text = detail = ''
     try:
         case.run(live)
-        outcome, text = 'passed', ''
+        outcome = 'passed'
     except (Skip, kafka.Missing) as e:
         outcome, text = 'skipped', str(e)
     except (Failure, kafka.KafkaError) as e:
@@ -176,24 +190,32 @@ def run_one(live, case):
     except Exception:
         outcome, text = 'failed', 'unexpected'
         detail = traceback.format_exc(limit=-4) + live.describe_failure()
-    seconds = time.monotonic() - start
-    notes = ', '.join(filter(None, [text, live.end_test()]))
-    print(f'{outcome:7} {case.name} ({seconds:.1f} s){": " + notes if notes else ""}', flush=True)
-    if detail:
-        print('\n'.join('    ' + line for line in detail.splitlines()), flush=True)
+    live.close()
+    notes = ', '.join(filter(None, [text, live.notes()]))
+    line = f'{outcome:7} {case.name} ({time.monotonic() - start:.1f} s)'
+    lines = [f'{line}: {notes}' if notes else line]
+    lines += ['    ' + more for more in detail.splitlines()]
+    print('\n'.join(lines), flush=True)
     return outcome
 
 
-def run_all(live, chosen):
-    needed = sorted({name for case in chosen for name in case.needs})
-    live.start()
-    live.prepare(needed)
-    if live.programs['cat']:
+def run_all(shared, chosen, jobs):
+    """First the tests that measure, one by one; then the files side by side, each in its order."""
+    shared.start()
+    shared.fill(sorted({name for case in chosen for name in case.needs}))
+    if shared.programs['cat']:
+        live = Live(shared)
         live.warm()
-    counts = {'passed': 0, 'failed': 0, 'skipped': 0}
+        live.close()
+    outcomes = [run_one(shared, case) for case in chosen if case.alone]
+    files = {}
     for case in chosen:
-        counts[run_one(live, case)] += 1
-    return counts
+        if not case.alone:
+            files.setdefault(case.run.__module__, []).append(case)
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for file in pool.map(lambda cases: [run_one(shared, c) for c in cases], files.values()):
+            outcomes += file
+    return collections.Counter(outcomes)
 
 
 def parse():
@@ -204,6 +226,7 @@ def parse():
     parser.add_argument('--only', metavar='PATTERN', help='tests whose name matches, e.g. "lock*"')
     parser.add_argument('--list', action='store_true', help='print the names of the tests')
     parser.add_argument('--bench', action='store_true', help='CPU time beside the Java client')
+    parser.add_argument('--jobs', type=int, default=3, help='files of tests side by side')
     parser.add_argument('--strict', action='store_true', default=bool(os.environ.get('CI')),
                         help='a skip is a failure (default in CI)')
     return parser.parse_args()
@@ -218,19 +241,22 @@ def main():
     if options.list:
         print('\n'.join(f'{c.name}: {c.about}' for c in chosen))
         return 0
-    live = Live(options)
-    counts = {'passed': 0, 'failed': 0, 'skipped': 0}
+    shared = Shared(options)
+    counts = collections.Counter()
     try:
         if options.bench:
-            return bench.run(live)
-        counts = run_all(live, chosen)
+            shared.start()
+            bench.run(Live(shared))
+            return 0
+        counts = run_all(shared, chosen, options.jobs)
     except kafka.Missing as e:
         print(f'skipped everything: {e}')
         counts['skipped'] = len(chosen)
     finally:
-        live.close()
-    print('{passed} passed, {failed} failed, {skipped} skipped'.format(**counts))
-    return 1 if counts['failed'] or options.strict and counts['skipped'] else 0
+        shared.close()
+    passed, failed, skipped = (counts[k] for k in ('passed', 'failed', 'skipped'))
+    print(f'{passed} passed, {failed} failed, {skipped} skipped')
+    return 1 if failed or options.strict and skipped else 0
 
 
 if __name__ == '__main__':

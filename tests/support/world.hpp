@@ -32,6 +32,7 @@ class PipeTransport final : public kshare::Transport {
   bool refuse = false;                // connecting fails
   bool stall = false;                 // connected, but nothing moves any more
   int opens = 0;
+  std::function<void(kshare::Bytes)> on_write;  // sees what is sent; whole requests unless cut
 
   kshare::Status open(const kshare::Endpoint& endpoint, kshare::Instant) override {
     ++opens;
@@ -69,6 +70,7 @@ class PipeTransport final : public kshare::Transport {
     }
     if (stall) return {};
     const uint32_t count = std::min(from.size, write_piece);
+    if (on_write) on_write({from.data, count});
     broker->input(conn_, from.data, count, *clock);
     return {kshare::Io::done, count, {}};
   }

@@ -50,7 +50,8 @@ TEST_CASE("records of a topic are handed out once each and accepted") {
 }
 
 TEST_CASE("a 5,000-record batch passes through 2 KiB slots, each record once, every count 1") {
-  for (const auto mode : {kshare::AcquireMode::batch_optimized, kshare::AcquireMode::record_limit}) {
+  using kshare::AcquireMode;
+  for (const auto mode : {AcquireMode::batch_optimized, AcquireMode::record_limit}) {
     World w;
     w.broker.add_topic("big", 1);
     w.broker.append("big", 0, records(5000, 90));

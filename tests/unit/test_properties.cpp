@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// core/properties.hpp: every property of Java's share consumer has its answer, and bad values change
-// nothing.
+// core/properties.hpp: every property of Java's share consumer has its answer, and bad values
+// change nothing.
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -70,7 +70,8 @@ TEST_CASE("properties: every number is set, and held to its range") {
     CHECK(options.*row.field == INT32_MAX);
     const PropertyResult low = kshare::set(options, row.name, std::to_string(row.min - 1));
     CHECK(low.outcome == PropertyOutcome::bad_value);
-    CHECK(std::string(low.reason) == (row.min == 0 ? "must not be negative" : "must be at least 1"));
+    const char* const words = row.min == 0 ? "must not be negative" : "must be at least 1";
+    CHECK(std::string(low.reason) == words);
     CHECK(options.*row.field == INT32_MAX);
   }
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        writes the pending acks of one partition as AcknowledgementBatches: ascending, disjoint, as few octets as
-//              may be, never bridging an offset that is not ours.
+// What:        writes the pending acks of one partition as AcknowledgementBatches: ascending,
+//              disjoint, as few octets as may be, never bridging an offset that is not ours.
 // Flow:        ack/ack_buffer.hpp -> here -> a ShareFetch or ShareAcknowledge request.
 // Memory:      none.
-// Errors:      a batch that does not fit is left for the next request; the answer says how many were written.
-// Source:      KIP-932; a stretch of more than ten equal types is cheaper as a batch of its own (one octet an offset
-//              against eighteen for a batch).
+// Errors:      a batch that does not fit is left for the next request; the answer says how many
+//              were written.
+// Source:      KIP-932; a stretch of more than ten equal types is cheaper as a batch of its own
+//              (one octet an offset against eighteen for a batch).
 #ifndef KSHARE_ACK_ACK_BATCHES_HPP
 #define KSHARE_ACK_ACK_BATCHES_HPP
 
@@ -35,8 +36,8 @@ class AckBatchWriter {
   AckBatchWriter(AckBuffer& acks, Writer& out, uint32_t room_behind)
       : acks_(acks), out_(out), room_behind_(room_behind) {}
 
-  // Writes the array of batches with what is pending for `link` on `partition` in `wanted` class and
-  // marks it in flight. Answers the number of batches; 0 writes an empty array.
+  // Writes the array of batches with what is pending for `link` on `partition` in `wanted` class
+  // and marks it in flight. Answers the number of batches; 0 writes an empty array.
   uint32_t write(uint32_t partition, uint32_t link, AckClass wanted, Instant now) {
     const uint32_t array = out_.begin_array();
     uint32_t at = acks_.head(partition);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        the ack buffer: one slot for each record handed out, and one for each range of offsets that is settled
-//              without the application (gaps, corrupt batches, what is given back).
-// Flow:        core/handout.hpp takes slots -> the application acknowledges -> ack/ack_batches.hpp writes them into a
-//              request -> its answer settles them.
-// Memory:      Limits::records_max slots of 24 bytes, lent by Storage. A record is handed out only with its slot in
-//              hand, so acknowledging never fails for want of memory.
+// What:        the ack buffer: one slot for each record handed out, and one for each range of
+//              offsets that is settled without the application (gaps, corrupt batches, what is
+//              given back).
+// Flow:        core/handout.hpp takes slots -> the application acknowledges -> ack/ack_batches.hpp
+//              writes them into a request -> its answer settles them.
+// Memory:      Limits::records_max slots of 24 bytes, lent by Storage. A record is handed out only
+//              with its slot in hand, so acknowledging never fails for want of memory.
 // Valid until: a RecordId until its slot is settled; the generation tells an old id from a new one.
-// Errors:      Errc::unknown_record, already_acknowledged, lock_lost. Nothing changes then, but for lock_lost, which
-//              frees the slot.
+// Errors:      Errc::unknown_record, already_acknowledged, lock_lost. Nothing changes then, but for
+//              lock_lost, which frees the slot.
 //
 //   free -> held (with the application) -> pending -> in flight -> free, its outcome counted
 //            `-> lost (its lock is gone) -> free        ^---- 7, 14, 15, 16: again
@@ -95,8 +96,7 @@ class AckBuffer {
   bool settle_range(uint32_t lot_index, int64_t& first, int64_t last, uint8_t type) {
     while (first <= last) {
       if (free_count() == 0) return false;
-      const int64_t longest = first + int64_t{INT32_MAX};
-      const int64_t end = last < longest ? last : longest;
+      const int64_t end = last - first > INT32_MAX ? first + INT32_MAX : last;
       AckSlot& ack = slots_[take(lot_index, first, end)];
       ack.state = AckState::pending;
       ack.type = type;

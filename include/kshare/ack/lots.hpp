@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Lots: the ranges of offsets that brokers have acquired for us, until every offset is settled.
-// Flow:        core/intake.hpp adds lots and says what was walked; core/handout.hpp moves their cursors; ack/ack_buffer
-//              holds what was handed out of them.
+// What:        Lots: the ranges of offsets that brokers have acquired for us, until every offset is
+//              settled.
+// Flow:        core/intake.hpp adds lots and says what was walked; core/handout.hpp moves their
+//              cursors; ack/ack_buffer holds what was handed out of them.
 // Memory:      Limits::lots_max rows, lent by Storage. Index + 1 is kept in links, 0 is "none".
-// Errors:      add() and split() answer kNoLot when the table is full; the caller reads again or opens a new session.
+// Errors:      add() and split() answer kNoLot when the table is full; the caller reads again or
+//              opens a new session.
 //
 //   first              cursor                walked                  last
 //   | handed out, acks | in the store, or gap | acquired, not here:   |

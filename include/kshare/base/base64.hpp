@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        16 random bytes -> the 22 characters of a Kafka member id (URL-safe base64 without padding, RFC 4648).
+// What:        16 random bytes -> the 22 characters of a Kafka member id (URL-safe base64 without
+//              padding, RFC 4648).
 // Flow:        base -> core/member.hpp.
 // Memory:      the caller's.
-// Errors:      none. The form matters: Kafka 4.1 parses the id with Uuid.fromString (protocol: KAFKA-19846), and Java
-//              avoids ids with a '-' in them; we replace the octet's bits that would give one.
+// Errors:      none. The form matters: Kafka 4.1 parses the id with Uuid.fromString (protocol:
+//              KAFKA-19846), and Java avoids ids with a '-' in them; we replace the octet's bits
+//              that would give one.
 #ifndef KSHARE_BASE_BASE64_HPP
 #define KSHARE_BASE_BASE64_HPP
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Span<T>: a pointer and a count, checked on access; Bytes and MutableBytes are spans of octets.
+// What:        Span<T>: a pointer and a count, checked on access; Bytes and MutableBytes are spans
+//              of octets.
 // Flow:        used everywhere below include/kshare.
-// Memory:      a view, it owns nothing. data == nullptr means "null", which Kafka keeps apart from "empty".
+// Memory:      a view, it owns nothing. data == nullptr means "null", which Kafka keeps apart from
+//              "empty".
 // Valid until: whoever lends the span says so.
 // Errors:      an index out of range is a bug and asserts.
 #ifndef KSHARE_BASE_BYTES_HPP

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        a small generator for back-off jitter (SplitMix64); seeded once by start(), so simulations replay.
+// What:        a small generator for back-off jitter (SplitMix64); seeded once by start(), so
+//              simulations replay.
 // Flow:        base -> core.
 // Memory:      8 bytes.
 // Errors:      none. Not for secrets: member ids and nonces come from the transport pool's entropy.
@@ -22,7 +23,8 @@ class Random {
     return z ^ (z >> 31);
   }
 
-  // Evenly spread over [0, bound); bound > 0. The bias of the modulo is of no consequence for jitter.
+  // Evenly spread over [0, bound); bound > 0. The bias of the modulo is of no consequence for
+  // jitter.
   uint32_t below(uint32_t bound) { return static_cast<uint32_t>((next() >> 32) % bound); }
 
  private:

@@ -2,8 +2,8 @@
 // What:        Errc and Status: how every call says what happened, in 4 bytes.
 // Flow:        used everywhere below include/kshare.
 // Memory:      none; all-zero is success.
-// Errors:      see the list; each line says what it means and what to do next. `detail` holds a Kafka error code for
-//              the rows that say so, an errno for connection failures, else 0.
+// Errors:      see the list; each line says what it means and what to do next. `detail` holds a
+//              Kafka error code for the rows that say so, an errno for connection failures, else 0.
 #ifndef KSHARE_BASE_STATUS_HPP
 #define KSHARE_BASE_STATUS_HPP
 
@@ -13,32 +13,32 @@ namespace kshare {
 
 enum class Errc : uint8_t {
   ok = 0,
-  // The caller's: nothing has changed, correct the call and try again.
-  bad_option,            // an option is missing or out of its range; last_error() names it
-  too_long,              // a text does not fit its limit (names, group id, client id, bootstrap list)
-  too_many,              // more topics than Limits::topics_max
-  not_running,           // the consumer has not been started, is closed, or has failed for good
-  already_running,       // start() without close() before
-  no_entropy,            // the transport pool gave no random bytes: member ids would not be unique
-  // One acknowledgement's.
-  unknown_record,        // no such record is held: already settled, never handed out, or an old RecordId
-  lock_lost,             // the broker's lock on the record has run out or is gone: it will be delivered again, maybe to
-                         // another member. The handle is void and its slot is free
-  already_acknowledged,  // the acknowledgement is on its way, the last word can no longer be changed
+  // ---- The caller's: nothing has changed, correct the call and try again.
+  bad_option,       // an option is missing or out of its range; last_error() names it
+  too_long,         // a text does not fit its limit (names, group id, client id, bootstrap list)
+  too_many,         // more topics than Limits::topics_max
+  not_running,      // the consumer has not been started, is closed, or has failed for good
+  already_running,  // start() without close() before
+  no_entropy,       // the pool gave no random octets: member ids would not be unique
+  // ---- One acknowledgement's.
+  unknown_record,  // no such record is held: settled already, never handed out, or an old RecordId
+  lock_lost,       // the broker's lock on the record has run out: it will be delivered again, maybe
+                   // to another member. The handle is void and its slot is free
+  already_acknowledged,  // it is on its way, the last word can no longer be changed
   wrong_mode,            // this kind of acknowledgement is not possible in this mode
-  // A connection's; kshare tries again by itself with back-off.
-  connect_failed,        // detail: errno
-  disconnected,          // the peer closed, or the network failed. detail: errno or 0
-  timed_out,             // no answer within request.timeout.ms, or no connection in its time
-  malformed,             // the peer sent bytes that are no Kafka answer
-  bad_address,           // the host is no numeric address and no resolver is set
-  // Fatal: poll() returns false from now on, status() keeps it.
-  unsupported_broker,    // the broker is too old for share groups (Kafka 4.1 is the first)
-  share_groups_off,      // the cluster has share groups switched off (feature share.version is 0)
-  group_rejected,        // the group coordinator refused the member for good; detail: Kafka error code
-  authentication_failed, // SASL or TLS; detail: Kafka error code or the TLS library's
-  // Reported by events, consumption goes on.
-  broker_error,          // detail: Kafka error code
+  // ---- A connection's; kshare tries again by itself with back-off.
+  connect_failed,  // detail: errno
+  disconnected,    // the peer closed, or the network failed. detail: errno or 0
+  timed_out,       // no answer within request.timeout.ms, or no connection in its time
+  malformed,       // the peer sent bytes that are no Kafka answer
+  bad_address,     // the host is no numeric address and no resolver is set
+  // ---- Fatal: poll() answers false from now on, status() keeps it.
+  unsupported_broker,     // the broker is too old for share groups as we speak them
+  share_groups_off,       // share groups are switched off (the feature share.version is 0)
+  group_rejected,         // the coordinator refused the member for good; detail: Kafka error code
+  authentication_failed,  // SASL or TLS; detail: Kafka error code or the TLS library's
+  // ---- Reported by events, consumption goes on.
+  broker_error,  // detail: Kafka error code
 };
 
 struct [[nodiscard]] Status {

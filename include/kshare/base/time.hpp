@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Instant: a point on the caller's monotonic clock, in milliseconds. kshare never reads a clock itself.
+// What:        Instant: a point on the caller's monotonic clock, in milliseconds. kshare never
+//              reads a clock itself.
 // Flow:        the application (or net/posix.hpp) makes instants, every state machine takes them.
 // Memory:      8 bytes. All-zero is the clock's own beginning.
 // Errors:      additions saturate at kNever, so a deadline can never wrap around.

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        the interface of a streaming decompressor, and the registry that an application hands to kshare.
+// What:        the interface of a streaming decompressor, and the registry that an application
+//              hands to kshare.
 // Flow:        record/walker.hpp feeds a batch's bytes -> Codec -> window -> record/splitter.hpp.
-// Memory:      the application's: a decoder's own state and one window that all links share, one batch at a time.
+// Memory:      the application's: a decoder's own state and one window that all links share, one
+//              batch at a time.
 // Valid until: the registry and what it points to must outlive the consumer.
-// Errors:      CodecStep::damaged makes the batch undecodable (event, Options::undecodable decides).
+// Errors:      CodecStep::damaged makes the batch undecodable (event, Options::undecodable
+//              decides).
 #ifndef KSHARE_CODEC_CODEC_HPP
 #define KSHARE_CODEC_CODEC_HPP
 

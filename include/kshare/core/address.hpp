@@ -16,6 +16,13 @@ struct Address {
   uint16_t port = 0;
 };
 
+// Letters, digits and what stands in names, IPv4 and IPv6 addresses and zone ids; not the "//" of a
+// URL, nor a wrong separator.
+inline bool is_host_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+         c == '-' || c == '_' || c == ':' || c == '%';
+}
+
 // Entry `index` of "host:port,[::1]:port"; an empty host if there is none or it makes no sense.
 inline Address bootstrap_entry(std::string_view list, uint32_t index) {
   const char* at = list.data();
@@ -40,6 +47,10 @@ inline Address bootstrap_entry(std::string_view list, uint32_t index) {
         ++at;
         --host_end;
       }
+      for (const char* c = at; c != host_end; ++c) {
+        if (!is_host_character(*c)) return {};
+      }
+      if (at == host_end) return {};
       return {{at, static_cast<size_t>(host_end - at)}, static_cast<uint16_t>(port)};
     }
     if (stop == end) return {};

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Control: the control link: to any broker for Metadata and FindCoordinator, then to the group coordinator for
-//              heartbeats. Of its own, so that a long poll on a leader link never delays a heartbeat.
+// What:        Control: the control link: to any broker for Metadata and FindCoordinator, then to
+//              the group coordinator for heartbeats. Of its own, so that a long poll on a leader
+//              link never delays a heartbeat.
 // Flow:        core/engine.hpp -> here -> core/member.hpp, core/discovery.hpp.
 // Memory:      one decoder at a time.
-// Errors:      a broker that cannot be reached: the next of the bootstrap list and of the brokers known by then. A lost
-//              coordinator is searched again.
+// Errors:      a broker that cannot be reached: the next of the bootstrap list and of the brokers
+//              known by then. A lost coordinator is searched again.
 #ifndef KSHARE_CORE_CONTROL_HPP
 #define KSHARE_CORE_CONTROL_HPP
 
@@ -83,7 +84,7 @@ class Control {
     if (was_asking && link.request() == Api::share_group_heartbeat) {
       member.heartbeat_lost(now, tables.shared);
     }
-    if (member.coordinator() != Member::kUnknown) member.forget_coordinator(now);
+    member.coordinator_lost(now, tables.shared);
     ++turn_;
     link.retarget(candidate(tables));
   }

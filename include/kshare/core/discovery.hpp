@@ -2,7 +2,8 @@
 // What:        Discovery: when Metadata is asked, and what its answer means for the topology.
 // Flow:        core/control.hpp sends -> MetadataDecoder -> core/topology.hpp.
 // Memory:      a few dozen bytes.
-// Errors:      a missing or refused topic is told once and asked for again with back-off; so is a leader that is unknown.
+// Errors:      a missing or refused topic is told once and asked for again with back-off; so is a
+//              leader that is unknown.
 #ifndef KSHARE_CORE_DISCOVERY_HPP
 #define KSHARE_CORE_DISCOVERY_HPP
 
@@ -103,11 +104,11 @@ class Discovery {
       retry(now, tables.shared);
     } else {
       attempts_ = 0;
-      due_at_ = now + tables.shared.options.metadata_max_age_ms;
+      refresh(now + tables.shared.options.metadata_max_age_ms);  // unless it is wanted earlier
     }
   }
   void retry(Instant now, Shared& shared) {
-    due_at_ = now + shared.retry_ms(attempts_);
+    refresh(now + shared.retry_ms(attempts_));
     if (attempts_ < 16) ++attempts_;
   }
 

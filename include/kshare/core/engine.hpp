@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Engine: the whole consumer, sans I/O. Time and bytes come in, bytes and records go out.
-// Flow:        consumer.hpp moves bytes -> Engine -> link, member, session, intake -> handout -> the application.
+// What:        Engine: the whole consumer, sans I/O. Time and bytes come in, bytes and records go
+//              out.
+// Flow:        consumer.hpp moves bytes -> Engine -> link, member, session, intake -> handout ->
+//              the application.
 // Memory:      Storage's, through Memory; itself a few hundred bytes.
 // Valid until: see record/record.hpp for records.
-// Errors:      status() keeps the first failure; it is ok again once the group has been joined. Fatal ones end it.
+// Errors:      status() keeps the first failure; it is ok again once the group has been joined.
+//              Fatal ones end it.
 #ifndef KSHARE_CORE_ENGINE_HPP
 #define KSHARE_CORE_ENGINE_HPP
 
@@ -14,6 +17,7 @@
 #include "kshare/core/control.hpp"
 #include "kshare/core/handout.hpp"
 #include "kshare/core/leaders.hpp"
+#include "kshare/core/settings.hpp"
 #include "kshare/core/storage.hpp"
 
 namespace kshare {
@@ -37,7 +41,7 @@ class Engine {
     KSHARE_ASSERT(*memory_.user == nullptr || *memory_.user == this);
     *memory_.user = this;
     attach();
-    const Status checked = copy_options(options);
+    const Status checked = keep_options(options, memory_, tables_.shared);
     if (!checked.ok()) {
       tables_.shared.keep(checked);
       return checked;
@@ -58,12 +62,13 @@ class Engine {
     const Status checked = check_names(names);
     if (!checked.ok()) return checked;
     tables_.topology.begin_subscription();
+    Status status{};
     for (std::string_view name : names) {
-      if (!tables_.topology.subscribe(name)) return {Errc::too_many, 0};
+      if (!tables_.topology.subscribe(name)) status = {Errc::too_many, 0};
     }
     control_.member.subscription_changed(now_);
     control_.discovery.refresh(now_);
-    return {};
+    return status;
   }
   Status unsubscribe() {
     if (!running() || closing_) return {Errc::not_running, 0};
@@ -78,12 +83,19 @@ class Engine {
     if (closing_) return {};
     closing_ = true;
     now_ = later(now_, now);
+    if (tables_.shared.fatal) {
+      static_cast<void>(finish());
+      return {};
+    }
     close_at_ = now_ + timeout_ms;
     current_ = RecordId{};
     tables_.topology.begin_subscription();
     tables_.topology.clear_assignment();
     release_all();
     leaders_.begin_closing();
+    // Nobody joins to leave at once; a member leaves when its sessions have ended.
+    Member& member = control_.member;
+    if (member.state() == MemberState::joining) static_cast<void>(member.leave(now_));
     return {};
   }
 
@@ -107,7 +119,7 @@ class Engine {
     if (closing_) wake = earlier(wake, close_at_);
     return earlier(wake, expiry_at_);
   }
-  Instant acks_due() const { return leaders_.acks_due(tables_); }
+  Instant acks_due() const { return leaders_.acks_due(tables_, now_); }
 
   // ---- The transports' side.
   Address address(uint32_t i) const { return Control::address(link(i).target(), tables_); }
@@ -199,43 +211,6 @@ class Engine {
     news_ = true;
   }
 
-  Status copy_options(const Options& options) {
-    Shared& shared = tables_.shared;
-    shared.options = options;
-    Options& kept = shared.options;
-    if (options.group_id.empty()) return bad("group.id is missing");
-    if (!is_valid_bootstrap(options.bootstrap_servers)) {
-      return bad("bootstrap.servers: give host:port, or several with commas between");
-    }
-    if (!keep(kept.bootstrap_servers, memory_.bootstrap) || !keep(kept.group_id, memory_.group_id) ||
-        !keep(kept.client_id, memory_.client_id) || !keep(kept.client_rack, memory_.client_rack)) {
-      shared.say("bootstrap.servers, group.id, client.id or client.rack is longer than its limit");
-      return {Errc::too_long, 0};
-    }
-    if (options.max_poll_records < 1 || options.fetch_min_bytes < 0 ||
-        options.fetch_max_bytes < 1 || options.fetch_max_wait_ms < 0) {
-      return bad("max.poll.records, fetch.min.bytes, fetch.max.bytes or fetch.max.wait.ms is out of "
-                 "range");
-    }
-    if (options.request_timeout_ms < 1 || options.connection_setup_timeout_ms < 1 ||
-        options.retry_backoff_ms < 1 || options.retry_backoff_max_ms < options.retry_backoff_ms ||
-        options.reconnect_backoff_ms < 1 || options.metadata_max_age_ms < 1 ||
-        options.reconnect_backoff_max_ms < options.reconnect_backoff_ms ||
-        options.ack_linger_ms < 0 || options.lock_margin_ms < 0) {
-      return bad("a time-out or back-off is out of range (each at least 1 ms, a maximum not below "
-                 "its start)");
-    }
-    return {};
-  }
-  Status bad(std::string_view words) {
-    tables_.shared.say(words);
-    return {Errc::bad_option, 0};
-  }
-  static bool keep(std::string_view& text, Span<char> room) {
-    if (text.size() > room.size) return false;
-    text = {room.data, copy_text(room.data, room.size, text)};
-    return true;
-  }
   Status check_names(Span<const std::string_view> names) const {
     uint32_t bytes = 0;
     for (std::string_view name : names) {
@@ -274,7 +249,8 @@ class Engine {
     set_address(event, i);
   }
   void refuse_broker() {
-    tables_.shared.say("the broker does not offer share groups as of Kafka 4.2 (ShareFetch version 2)");
+    tables_.shared.say("the broker does not offer share groups as of Kafka 4.2 (ShareFetch "
+                       "version 2)");
     tables_.shared.fail({Errc::unsupported_broker, 0});
   }
   void tell_lost(uint32_t i, bool established, Status why) {
@@ -321,7 +297,7 @@ class Engine {
       }
     }
     plan_expiry();
-    if (expiry_at_ <= now_) expiry_at_ = now_ + 1;  // acks in flight keep their lot a little longer
+    if (expiry_at_ <= now_) expiry_at_ = now_ + 50;  // acks in flight keep their lot a little longer
   }
   // What was acquired for partitions that are ours no longer goes back, unless it is with the
   // application.

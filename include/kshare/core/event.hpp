@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Event: something an operator may want to know, and the ring that keeps the last of them.
-// Flow:        core/ machines -> EventRing -> ShareConsumer::next_event -> format (core/describe.hpp) -> a log.
-// Memory:      80 bytes each, Limits::events_max of them. The ring is lossy: the oldest goes first, and lost() counts.
+// What:        Event: something an operator may want to know, and the ring that keeps the last of
+//              them.
+// Flow:        core/ machines -> EventRing -> ShareConsumer::next_event -> format
+//              (core/describe.hpp) -> a log.
+// Memory:      80 bytes each, Limits::events_max of them. The ring is lossy: the oldest goes first,
+//              and lost() counts.
 // Errors:      none. Nothing in kshare waits for events to be read.
 #ifndef KSHARE_CORE_EVENT_HPP
 #define KSHARE_CORE_EVENT_HPP
@@ -28,17 +31,18 @@ enum class EventType : uint8_t {
   topic_error,           // text: topic; status: Kafka error (29: READ or DESCRIBE missing)
   partition_error,       // text: topic; partition; status: Kafka error of a fetch
   session_reset,         // node; status: Kafka error, or why; opened again by itself
-  session_surplus,       // node; value: acquired ranges beyond lots_max, given back by a new session
-  record_too_large,      // text: topic; partition, first, last; released or rejected by option
-  batch_corrupt,         // text: topic; partition, first, last: CRC wrong, rejected
-  batch_undecodable,     // text: topic; partition, first, last: no codec or unknown form; by option
-  record_malformed,      // text: topic; partition, first, last: by option
-  lock_expired,          // text: topic; partition, first: still with the application, its lock is gone
-  released_unseen,       // text: topic; partition, first, last: given back, nobody took them in time
-  acks_failed,           // text: topic; partition; status: Kafka error; value: records
-  acks_unknown,          // node; value: records whose answer was lost, they may come again
-  group_error,           // status: Kafka error from the coordinator; text: the broker's words
-  failed,                // status: fatal; last_error() has the words
+  session_surplus,       // node; value: acquired ranges beyond lots_max, given back by reopening
+  // Below, text is the topic and [first, last] the offsets meant.
+  record_too_large,   // partition; released or rejected by option
+  batch_corrupt,      // partition; the CRC is wrong, rejected
+  batch_undecodable,  // partition; no codec or an unknown form; by option
+  record_malformed,   // partition; by option
+  lock_expired,       // partition, first: still with the application, its lock is gone
+  released_unseen,    // partition; given back, nobody took them in time
+  acks_failed,        // partition; status: Kafka error; value: records
+  acks_unknown,       // node; value: records whose answer was lost, they may come again
+  group_error,        // status: Kafka error from the coordinator; text: the broker's words
+  failed,             // status: fatal; last_error() has the words
 };
 
 struct Event {

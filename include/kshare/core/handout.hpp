@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Handout: reads the store's slots out in order: records to the application, gaps and unusable offsets to the
-//              ack buffer.
+// What:        Handout: reads the store's slots out in order: records to the application, gaps and
+//              unusable offsets to the ack buffer.
 // Flow:        record/store.hpp, ack/lots.hpp -> here -> ShareConsumer::next.
 // Memory:      none of its own.
-// Errors:      what cannot be handed out is told by an event and acknowledged by itself; nothing stops for it.
+// Errors:      what cannot be handed out is told by an event and acknowledged by itself; nothing
+//              stops for it.
 #ifndef KSHARE_CORE_HANDOUT_HPP
 #define KSHARE_CORE_HANDOUT_HPP
 
@@ -54,8 +55,9 @@ class Handout {
     }
     StoreItem item;
     while (tables.store.peek(slot, item)) {
-      if (item.chunk.partition != lot.partition || item.first >= lot.walked) break;
-      if (item.last < lot.cursor) {
+      const bool mine = item.chunk.partition == lot.partition;
+      if (mine ? item.first >= lot.walked : is_awaited(tables, lot, item)) break;
+      if (!mine || item.last < lot.cursor) {
         tables.store.skip(slot, item);
         continue;
       }
@@ -74,6 +76,18 @@ class Handout {
     if (lot.cursor < lot.walked && !gap(tables, lot_index, lot.walked - 1)) return Step::blocked;
     leave(tables, lot_index);
     return Step::empty;
+  }
+
+  // True if what lies in front belongs to a later lot; else to one that has left, or to nobody.
+  static bool is_awaited(const Tables& tables, const Lot& before, const StoreItem& item) {
+    for (uint32_t i = before.next_in_slot; i != 0; i = tables.lots[i - 1u].next_in_slot) {
+      const Lot& lot = tables.lots[i - 1u];
+      if (lot.partition == item.chunk.partition && item.last >= lot.cursor &&
+          item.first < lot.walked) {
+        return true;
+      }
+    }
+    return false;
   }
 
   // Offsets from the cursor to `last` hold no record.

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Intake: the answer to a leader link's request, as it streams in: records into a store slot, acquired ranges
-//              into lots, verdicts on acks.
-// Flow:        core/link.hpp -> message/ decoders, record/walker.hpp -> here -> tables; core/engine.hpp asks for the end.
+// What:        Intake: the answer to a leader link's request, as it streams in: records into a
+//              store slot, acquired ranges into lots, verdicts on acks.
+// Flow:        core/link.hpp -> message/ decoders, record/walker.hpp -> here -> tables;
+//              core/engine.hpp asks for the end.
 // Memory:      one decoder at a time and a walker, a few hundred bytes a link.
-// Errors:      per partition: events, back-off, a leader hint; for the whole: error(). Malformed bytes: reader().malformed()
-//              and the link is closed; nothing of the slot is handed out then.
+// Errors:      per partition: events, back-off, a leader hint; for the whole: error(). Malformed
+//              bytes: reader().malformed() and the link is closed; nothing of the slot is handed
+//              out then.
 //
-// On the wire Records comes before AcquiredRecords. Whole records are retained while they fit; when the ranges are known,
-// what is retained and acquired will be handed out, what is retained only is trimmed, what is acquired only is read again
-// later, and an acquired offset without a record in the walked stretch is a gap.
+// On the wire Records comes before AcquiredRecords. Whole records are retained while they fit; when
+// the ranges are known, what is retained and acquired will be handed out, what is retained only is
+// trimmed, what is acquired only is read again later, and an acquired offset without a record in
+// the walked stretch is a gap.
 #ifndef KSHARE_CORE_INTAKE_HPP
 #define KSHARE_CORE_INTAKE_HPP
 
@@ -58,10 +61,10 @@ class Intake {
   }
 
   // ---- Bytes have come. True at the end of the answer.
-  bool read(Link& link, int32_t node, Tables& tables, Instant now) {
+  bool read(Link& link, Tables& tables, Instant now) {
     switch (link.request()) {
-      case Api::share_fetch: return read_share_fetch(link, node, tables, now);
-      case Api::share_acknowledge: return read_acknowledge(link, node, tables, now);
+      case Api::share_fetch: return read_share_fetch(link, tables, now);
+      case Api::share_acknowledge: return read_acknowledge(link, tables, now);
       case Api::fetch: return read_again(link, tables, now);
       case Api::metadata:
       case Api::find_coordinator:
@@ -114,7 +117,7 @@ class Intake {
   }
 
   // ---- ShareFetch.
-  bool read_share_fetch(Link& link, int32_t node, Tables& tables, Instant now) {
+  bool read_share_fetch(Link& link, Tables& tables, Instant now) {
     ShareFetchDecoder& answer = decoder_.share_fetch;
     Reader& in = link.reader();
     if (!walk(in, tables)) return false;
@@ -137,7 +140,7 @@ class Intake {
           break;
         case ShareFetchDecoder::Item::partition_end: end_partition(tables); break;
         case ShareFetchDecoder::Item::node: on_node(answer.node(), tables); break;
-        case ShareFetchDecoder::Item::end: return finish(node, tables, now);
+        case ShareFetchDecoder::Item::end: return finish(tables, now);
       }
     }
   }
@@ -167,7 +170,9 @@ class Intake {
 
   void on_partition_error(const SharePartition& part, Tables& tables, Instant now) {
     PartitionRow& row = tables.topology.partition(row_);
-    if (kafka::names_a_leader(part.error)) follow_leader(row, part, tables);
+    if (kafka::names_a_leader(part.error)) {
+      tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
+    }
     row.retry_at = now + tables.shared.retry_ms(row.attempts);
     if (row.attempts < 16) ++row.attempts;
     leaders_changed_ = true;  // every error is a reason to look at the metadata again
@@ -175,22 +180,6 @@ class Intake {
     row.told = part.error;
     static_cast<void>(
         tables.tell(EventType::partition_error, row_, {Errc::broker_error, part.error}));
-  }
-  // Only with errors 6 and 74 does CurrentLeader mean anything.
-  void follow_leader(PartitionRow& row, const SharePartition& part, Tables& tables) {
-    for (uint32_t i = tables.lots.head(row_); i != kNoLot;) {
-      const uint32_t next = tables.lots.next(i);
-      if (tables.lots[i].link == link_) {  // the new leader hands these out again
-        tables.drop_undelivered(i);
-        static_cast<void>(tables.lots.free_if_done(i));
-      }
-      i = next;
-    }
-    if (part.leader_id >= 0 && part.leader_epoch > row.leader_epoch) {
-      tables.topology.set_leader(row, part.leader_id, part.leader_epoch);
-    } else {
-      row.leader = -1;
-    }
   }
   void on_node(const NodeEndpoint& node, Tables& tables) {
     static_cast<void>(tables.topology.note_broker(node.node_id, node.host, node.port,
@@ -205,7 +194,7 @@ class Intake {
     plan.wanted = Wanted::from(0);
     walker_.begin(plan, bytes);
     walked_ = true;
-    covered_to_ = INT64_MIN;
+    covered_to_ = limit_ = INT64_MIN;
   }
   WalkPlan plan_for(const Tables& tables) const {
     WalkPlan plan;
@@ -218,7 +207,8 @@ class Intake {
 
   void on_acquired(const AcquiredRecords& range, Link& link, Tables& tables) {
     saw_data_ = true;
-    if (range.first < 0 || range.last < range.first || range.last == INT64_MAX) {
+    if (range.first < 0 || range.last < range.first || range.last == INT64_MAX ||
+        range.last - range.first >= INT32_MAX) {
       link.reader().fail();
       return;
     }
@@ -238,7 +228,8 @@ class Intake {
     lot.lock_max = link.first_byte_at() + lock_ms_;
     PartitionRow& row = tables.topology.partition(row_);
     if (range.last + 1 > row.hint) row.hint = range.last + 1;
-    if (!walked_ || !walker_.walked()) return;
+    if (!walked_ || !walker_.walked() || range.first < limit_) return;  // ranges ascend, or else
+    limit_ = range.last + 1;
     tables.lots.apply_walk(tables.store, index, walker_.walk_first(), walker_.walk_end(), slot_);
     if (range.first <= later_of(covered_to_, walker_.walk_first())) covered_to_ = range.last + 1;
   }
@@ -259,8 +250,7 @@ class Intake {
   }
 
   // Acks that the answer did not mention have failed.
-  bool finish(int32_t node, Tables& tables, Instant now) {
-    static_cast<void>(node);
+  bool finish(Tables& tables, Instant now) {
     for (uint32_t row = 0; row < tables.topology.partition_count(); ++row) {
       if (kafka::session_is_lost(error_)) tables.return_to_pending(row, link_, now);
       tables.resolve(row, link_, error_ == kafka::kNone ? kafka::kInvalidRecordState : error_, now);
@@ -269,7 +259,7 @@ class Intake {
   }
 
   // ---- ShareAcknowledge.
-  bool read_acknowledge(Link& link, int32_t node, Tables& tables, Instant now) {
+  bool read_acknowledge(Link& link, Tables& tables, Instant now) {
     ShareAcknowledgeDecoder& answer = decoder_.acknowledge;
     for (;;) {
       switch (answer.next(link.reader())) {
@@ -284,13 +274,13 @@ class Intake {
           if (row_ == kNoRow || error_ != kafka::kNone) break;
           tables.resolve(row_, link_, part.error, now);
           if (kafka::names_a_leader(part.error)) {
-            follow_leader(tables.topology.partition(row_), part, tables);
+            tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
           }
           if (part.error != kafka::kNone) leaders_changed_ = true;
           break;
         }
         case ShareAcknowledgeDecoder::Item::node: on_node(answer.node(), tables); break;
-        case ShareAcknowledgeDecoder::Item::end: return finish(node, tables, now);
+        case ShareAcknowledgeDecoder::Item::end: return finish(tables, now);
       }
     }
   }
@@ -303,6 +293,7 @@ class Intake {
     for (uint32_t i = lots.head(self.row_); i != kNoLot; i = lots.next(i)) {
       const Lot& lot = lots[i];
       if (lot.link != self.link_ || !lot.missing() || lot.last < at) continue;
+      if (lot.walked >= self.limit_) continue;
       if (found && lot.walked >= first) continue;
       first = lot.walked;
       last = lot.last;
@@ -331,6 +322,7 @@ class Intake {
           walked_ = answer.partition_error() == kafka::kNone && is_asked_for(answer, tables);
           if (walked_) {
             lots_ = &tables.lots;
+            limit_ = reread_limit();
             WalkPlan plan = plan_for(tables);
             plan.from = from_;
             plan.from_exact = true;
@@ -355,12 +347,26 @@ class Intake {
     return row.used && row.index == answer.partition() &&
            tables.topology.topic(row.topic).id == answer.topic_id();
   }
+  // Where a lot begins that is short of bytes but has others in a slot. Those may be read out while
+  // this walk goes on: the lot would look like one that the walk has served.
+  int64_t reread_limit() const {
+    int64_t limit = INT64_MAX;
+    for (uint32_t i = lots_->head(row_); i != kNoLot; i = lots_->next(i)) {
+      const Lot& lot = (*lots_)[i];
+      if (lot.link == link_ && lot.in_slot && lot.walked <= lot.last && lot.walked >= from_ &&
+          lot.walked < limit) {
+        limit = lot.walked;
+      }
+    }
+    return limit;
+  }
   void apply_reread(Tables& tables) {
     saw_data_ = true;
+    const int64_t end = walker_.walk_end() < limit_ ? walker_.walk_end() : limit_;
     for (;;) {
       const uint32_t index = tables.lots.first_missing(row_, link_, from_);
-      if (index == kNoLot || tables.lots[index].walked >= walker_.walk_end()) return;
-      tables.lots.apply_walk(tables.store, index, walker_.walk_first(), walker_.walk_end(), slot_);
+      if (index == kNoLot || tables.lots[index].walked >= end) return;
+      tables.lots.apply_walk(tables.store, index, walker_.walk_first(), end, slot_);
       if (tables.lots[index].missing()) return;
     }
   }
@@ -384,6 +390,7 @@ class Intake {
   const Lots* lots_ = nullptr;
   int64_t from_ = 0;
   int64_t covered_to_ = 0;  // acquired without a hole from the walk's beginning to here
+  int64_t limit_ = 0;       // behind the range acquired last; reading again: see reread_limit()
   uint32_t slot_ = kNoSlot;
   uint32_t row_ = kNoRow;
   uint32_t mark_ = 0;

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Leaders: the links to partition leaders: which link serves which broker, and what each sends next.
+// What:        Leaders: the links to partition leaders: which link serves which broker, and what
+//              each sends next.
 // Flow:        core/engine.hpp -> here -> core/session.hpp, core/intake.hpp.
 // Memory:      the peers in Storage.
-// Errors:      whatever a broker answers, the link goes on after a back-off; nothing here repeats without one.
+// Errors:      whatever a broker answers, the link goes on after a back-off; nothing here repeats
+//              without one.
 //
-// What a link sends, in this order: what must be settled before a session ends; acks that have waited long enough; bytes
-// to be read again; a ShareFetch if there is room, with all acks that are pending; what is to be forgotten.
+// What a link sends, in this order: what must be settled before a session ends; acks that have
+// waited long enough; bytes to be read again; a ShareFetch if there is room, with all acks that are
+// pending; what is to be forgotten.
 #ifndef KSHARE_CORE_LEADERS_HPP
 #define KSHARE_CORE_LEADERS_HPP
 
 #include <cstdint>
 
+#include "kshare/core/demand.hpp"
 #include "kshare/core/storage.hpp"
 #include "kshare/core/tables.hpp"
 #include "kshare/message/fetch.hpp"
@@ -19,8 +23,6 @@ namespace kshare {
 
 class Leaders {
  public:
-  static constexpr int64_t kShortWaitMs = 100;  // of a long poll while something waits behind it
-
   void attach(Span<Peer> peers) {
     *this = Leaders{};
     peers_ = peers;
@@ -46,9 +48,13 @@ class Leaders {
   // Gives every leader a link, then lets each link send. Answers when to be asked again.
   Instant step(Tables& tables, Instant now) {
     tables.slot_starved = false;
+    turn_over_ = kNever;
     if (!closing_) assign(tables, now);
-    Instant wake = kNever;
-    for (uint32_t i = 1; i < peers_.size; ++i) {
+    Instant wake = turn_over_;
+    const uint32_t links = peers_.size - 1;
+    const uint32_t behind = last_slot_;  // who got a store slot last comes last
+    for (uint32_t n = 0; n < links; ++n) {
+      const uint32_t i = 1 + (behind + n) % links;
       wake_ = peers_[i].link.deadline(now);
       if (peers_[i].link.can_send(now)) send_next(i, tables, now);
       wake = earlier(wake, earlier(wake_, peers_[i].link.deadline(now)));
@@ -65,16 +71,23 @@ class Leaders {
     Peer& peer = peers_[link];
     if (peer.acks_since == kNever) peer.acks_since = now;
   }
-  Instant acks_due(const Tables& tables) const {
+  // When acks that wait for company are to leave, on links that could send them.
+  Instant acks_due(const Tables& tables, Instant now) const {
     Instant due = kNever;
-    for (uint32_t i = 1; i < peers_.size; ++i) due = earlier(due, acks_due(peers_[i], tables));
+    for (uint32_t i = 1; i < peers_.size; ++i) {
+      const Peer& peer = peers_[i];
+      if (!peer.link.can_send(now)) continue;
+      const Instant opens = peer.session.is_open() ? Instant{} : peer.session.retry_at();
+      const Instant able = later(peer.hold_until, opens);
+      due = earlier(due, later(able, acks_due(peer, tables)));
+    }
     return due;
   }
 
   // ---- Answers. True: some partition's leader is in doubt, metadata is wanted.
   bool read(uint32_t i, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
-    if (!peer.intake.read(peer.link, peer.link.target(), tables, now)) return false;
+    if (!peer.intake.read(peer.link, tables, now)) return false;
     if (!peer.link.end_answer(peer.intake.throttle_ms(), now)) return false;
     if (peer.link.request() == Api::fetch) {
       on_reread(peer, tables, now);
@@ -82,7 +95,9 @@ class Leaders {
       on_session_answer(peer, tables, now);
     }
     peer.intake.publish(tables);
-    return peer.intake.leaders_changed();
+    const int16_t error = peer.intake.error();
+    const bool in_doubt = error != kafka::kNone && !kafka::session_is_lost(error);
+    return in_doubt || peer.intake.leaders_changed();
   }
   void on_lost(uint32_t i, Tables& tables) {
     Peer& peer = peers_[i];
@@ -104,17 +119,31 @@ class Leaders {
   // ---- Which link serves which leader.
   void assign(Tables& tables, Instant now) {
     for (uint32_t i = 1; i < peers_.size; ++i) retire(i, tables, now);
-    for (uint32_t p = 0; p < tables.topology.partition_count(); ++p) {
-      const PartitionRow& row = tables.topology.partition(p);
-      if (!row.assigned || row.leader < 0 || serves(row.leader)) continue;
-      if (tables.topology.find_broker(row.leader) == kNoRow) continue;
+    for (;;) {
+      const uint32_t broker = next_leader(tables.topology);
+      if (broker == kNoRow) return;
       const uint32_t link = free_link();
-      if (link == 0) return take_turns(tables, now);
-      peers_[link].link.set_target(row.leader, now);
+      if (link == 0) return take_turns(now);
+      tables.topology.note_turn(broker, ++turns_);
+      peers_[link].link.set_target(tables.topology.broker(broker).node_id, now);
       peers_[link].session.ended(tables);
       peers_[link].since = now;
       peers_[link].ending = peers_[link].leaving = false;
     }
+  }
+  // The leader without a link that has waited longest.
+  uint32_t next_leader(const Topology& topology) const {
+    uint32_t best = kNoRow;
+    for (uint32_t p = 0; p < topology.partition_count(); ++p) {
+      const PartitionRow& row = topology.partition(p);
+      if (!row.assigned || row.leader < 0 || serves(row.leader)) continue;
+      const uint32_t broker = topology.find_broker(row.leader);
+      if (broker == kNoRow) continue;
+      if (best == kNoRow || topology.broker(broker).turn < topology.broker(best).turn) {
+        best = broker;
+      }
+    }
+    return best;
   }
   bool serves(int32_t node) const {
     for (uint32_t i = 1; i < peers_.size; ++i) {
@@ -152,17 +181,15 @@ class Leaders {
     peer.since = now;
   }
   // More leaders than links: the one that has been served longest makes room for the next.
-  void take_turns(const Tables& tables, Instant now) {
+  void take_turns(Instant now) {
     uint32_t oldest = 0;
     for (uint32_t i = 1; i < peers_.size; ++i) {
       if (peers_[i].leaving) return;
       if (oldest == 0 || peers_[i].since < peers_[oldest].since) oldest = i;
     }
     const Instant over = peers_[oldest].since + kTurnMs;
-    static_cast<void>(tables);
-    if (now >= over) {
-      peers_[oldest].leaving = true;
-    }
+    if (now >= over) peers_[oldest].leaving = peers_[oldest].ending = true;
+    turn_over_ = later(now, over);
     crowded_until_ = now + kTurnMs;
   }
   bool crowded(Instant now) const { return now < crowded_until_; }
@@ -177,7 +204,7 @@ class Leaders {
     if (acks && peer.acks_since == kNever) peer.acks_since = now;
     if (closing_ || peer.ending || peer.session.surplus()) return end_session(i, acks, tables, now);
     const Instant due = acks_due(peer, tables);
-    const uint32_t missing = oldest_missing(i, tables);
+    const uint32_t missing = demand::oldest_missing(i, tables);
     if (missing != kNoLot) {
       if (acks && now >= due) return send_acknowledge(i, false, tables, now);
       if (now < peer.reread_at) {
@@ -207,9 +234,12 @@ class Leaders {
     FetchSize size;
     uint32_t slot = Store::kNone;
     if (!has_lots) {
-      size = fetch_size(i, tables);
+      size = demand::fetch_size(i, clamp_lots_, tables);
       if (size.max_records > 0) slot = tables.store.reserve(i);
-      if (slot == Store::kNone) return;  // no room: nothing to open a session for yet
+      if (slot == Store::kNone) {  // no room: nothing to open a session for yet
+        tables.slot_starved = tables.slot_starved || size.max_records > 0;
+        return;
+      }
     }
     send_fetch(i, slot, size, tables, now);
   }
@@ -218,7 +248,7 @@ class Leaders {
   void end_session(uint32_t i, bool acks, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
     if (acks) return send_acknowledge(i, false, tables, now);
-    const uint32_t missing = oldest_missing(i, tables);
+    const uint32_t missing = demand::oldest_missing(i, tables);
     if (!closing_ && missing != kNoLot && now >= peer.reread_at &&
         send_reread(i, missing, tables, now)) {
       return;
@@ -227,60 +257,10 @@ class Leaders {
     send_acknowledge(i, true, tables, now);
   }
 
-  uint32_t oldest_missing(uint32_t i, const Tables& tables) const {
-    uint32_t best = kNoLot;
-    for (uint32_t at = 0; at < tables.lots.count(); ++at) {
-      const Lot& lot = tables.lots[at];
-      if (!lot.used || lot.link != i || !lot.missing()) continue;
-      if (best == kNoLot || lot.lock_min < tables.lots[best].lock_min ||
-          (lot.lock_min == tables.lots[best].lock_min && lot.partition == tables.lots[best].partition &&
-           lot.walked < tables.lots[best].walked)) {
-        best = at;
-      }
-    }
-    return best;
-  }
-
-  // How much a fetch may ask for now; max_records 0: nothing.
-  FetchSize fetch_size(uint32_t i, Tables& tables) const {
-    FetchSize size;
-    const Options& options = tables.shared.options;
-    int64_t records = int64_t{tables.acks.free_count()} - tables.owed();
-    if (records > options.max_poll_records) records = options.max_poll_records;
-    if (clamp_lots_ && records > tables.lots.free_count()) records = tables.lots.free_count();
-    if (records <= 0 || tables.lots.free_count() == 0 || undelivered_slots(i, tables) > 1) {
-      return size;
-    }
-    const auto room = static_cast<int32_t>(tables.store.slot_bytes());
-    size.max_bytes = options.fetch_max_bytes < room ? options.fetch_max_bytes : room;
-    size.max_records = static_cast<int32_t>(records);
-    return size;
-  }
-  static uint32_t undelivered_slots(uint32_t i, const Tables& tables) {
-    uint32_t count = 0;
-    for (uint32_t s = 0; s < tables.store.count(); ++s) {
-      const StoreSlot& slot = tables.store.slot(s);
-      if (slot.state == SlotState::ready && slot.link == i && slot.lots_head != 0) ++count;
-    }
-    return count;
-  }
-  // How long the broker may wait for data.
-  int32_t max_wait(uint32_t i, const Tables& tables, Instant now) const {
-    int64_t wait_ms = tables.shared.options.fetch_max_wait_ms;
-    const int64_t lock_ms = peers_[i].intake.lock_ms();
-    const bool outstanding = tables.has_lots(i);
-    if (outstanding || tables.slot_starved || crowded(now)) {
-      if (wait_ms > kShortWaitMs) wait_ms = kShortWaitMs;
-      if (outstanding && lock_ms > 0 && wait_ms > lock_ms / 10) wait_ms = lock_ms / 10;
-    }
-    if (lock_ms > 0 && wait_ms > lock_ms / 4) wait_ms = lock_ms / 4;
-    return static_cast<int32_t>(wait_ms);
-  }
-
   bool send_fetch_if_room(uint32_t i, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
     if (!peer.session.has_partitions(tables, peer.link.target(), now)) return false;
-    const FetchSize size = fetch_size(i, tables);
+    const FetchSize size = demand::fetch_size(i, clamp_lots_, tables);
     if (size.max_records == 0) return false;
     const uint32_t slot = tables.store.reserve(i);
     if (slot == Store::kNone) {
@@ -292,7 +272,11 @@ class Leaders {
   }
   void send_fetch(uint32_t i, uint32_t slot, FetchSize size, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
-    if (size.max_records != 0) size.max_wait_ms = max_wait(i, tables, now);
+    if (size.max_records != 0) {
+      const bool tight = crowded(now) || takes_last_slot(i, tables);
+      size.max_wait_ms = demand::max_wait(i, peer.intake.lock_ms(), tight, tables);
+      last_slot_ = i;
+    }
     Writer out = peer.link.begin(Api::share_fetch, api_row(Api::share_fetch).max, tables.shared);
     peer.session.encode_fetch(out, tables, peer.link.target(), size, now);
     peer.intake.begin_share_fetch(slot, tables);
@@ -309,10 +293,19 @@ class Leaders {
     ++tables.shared.stats.acknowledges;
     send(peer, out, Api::share_acknowledge, 0, tables, now);
   }
+  // An idle long poll must not keep a slot that another link will want.
+  bool takes_last_slot(uint32_t i, const Tables& tables) const {
+    if (tables.store.free_count() != 0) return false;
+    for (uint32_t other = 1; other < peers_.size; ++other) {
+      const Peer& peer = peers_[other];
+      if (other != i && peer.link.in_use() && peer.intake.slot() == Intake::kNoSlot) return true;
+    }
+    return false;
+  }
   bool send_reread(uint32_t i, uint32_t lot_index, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
     const Lot& lot = tables.lots[lot_index];
-    if (tables.acks.free_count() == 0 || undelivered_slots(i, tables) > 1) return false;
+    if (tables.acks.free_count() == 0 || demand::undelivered_slots(i, tables) > 1) return false;
     const uint32_t slot = tables.store.reserve(i);
     if (slot == Store::kNone) {
       tables.slot_starved = true;
@@ -324,10 +317,11 @@ class Leaders {
     fetch.partition = row.index;
     fetch.offset = lot.walked;
     fetch.max_bytes = static_cast<int32_t>(tables.store.slot_bytes());
-    fetch.max_wait_ms = static_cast<int32_t>(kShortWaitMs);
+    fetch.max_wait_ms = static_cast<int32_t>(demand::kShortWaitMs);
     Writer out = peer.link.begin(Api::fetch, api_row(Api::fetch).max, tables.shared);
     encode_fetch(out, fetch);
     peer.intake.begin_reread(slot, lot.partition, lot.walked);
+    last_slot_ = i;
     ++tables.shared.stats.reread;
     send(peer, out, Api::fetch, fetch.max_wait_ms, tables, now);
     return true;
@@ -352,7 +346,7 @@ class Leaders {
     const int16_t error = peer.intake.error();
     if (error != kafka::kNone) return on_session_error(peer, error, tables, now);
     const bool was_open = peer.session.is_open();
-    peer.session.succeeded();
+    peer.session.succeeded(tables);
     if (was_open && !peer.session.is_open()) peer.ending = false;
     if (tables.retry_acks) peer.hold_until = now + tables.shared.retry_ms(peer.quick_answers++);
     tables.retry_acks = false;
@@ -369,7 +363,8 @@ class Leaders {
     }
     watch_pace(peer, tables, now);
   }
-  // A broker that answers a long poll at once, with nothing, again and again, is not asked in a loop.
+  // A broker that answers a long poll at once, with nothing, again and again, is not asked in a
+  // loop.
   void watch_pace(Peer& peer, Tables& tables, Instant now) {
     const bool quick = now - peer.link.sent_at() < peer.wait_ms / 2;
     if (!quick || peer.intake.saw_data() || peer.wait_ms == 0) {
@@ -394,6 +389,9 @@ class Leaders {
   Span<Peer> peers_{};
   Instant wake_{};
   Instant crowded_until_{};
+  Instant turn_over_ = kNever;  // when a link must make room for a leader that waits
+  uint32_t turns_ = 0;
+  uint32_t last_slot_ = 0;
   bool closing_ = false;
   bool clamp_lots_ = false;
 };

@@ -2,9 +2,11 @@
 // What:        Limits: every size that kshare ever allots, as one constexpr value, and the presets.
 // Flow:        core/limits.hpp -> core/storage.hpp makes the tables, net/posix.hpp the sockets.
 // Memory:      a value at compile time; examples/static_memory.cpp prints what each line costs.
-// Errors:      limits that contradict each other do not compile: Storage asserts limits_error() to be "none".
+// Errors:      limits that contradict each other do not compile: Storage asserts limits_error() to
+//              be "none".
 //
-//   static constexpr auto kLimits = [] { auto l = kshare::kDefaultLimits; l.links_max = 4; return l; }();
+//   static constexpr auto kLimits = [] { auto l = kshare::kDefaultLimits; l.links_max = 4; return
+//   l; }();
 #ifndef KSHARE_CORE_LIMITS_HPP
 #define KSHARE_CORE_LIMITS_HPP
 

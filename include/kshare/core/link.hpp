@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Link: one connection to one broker, sans I/O: its life, its frames, one request at a time.
-// Flow:        consumer.hpp moves bytes between a Transport and the two windows; core/engine.hpp makes requests and reads
-//              answers.
+// What:        Link: one connection to one broker, sans I/O: its life, its frames, one request at a
+//              time.
+// Flow:        consumer.hpp moves bytes between a Transport and the two windows; core/engine.hpp
+//              makes requests and reads answers.
 // Memory:      a receive and a send window, lent by Storage.
 // Valid until: reader() views until the next receive().
-// Errors:      on_lost() for whatever ends the connection; the next attempt waits for a jittered back-off.
+// Errors:      on_lost() for whatever ends the connection; the next attempt waits for a jittered
+//              back-off.
 //
 //   idle -> waiting -> opening -> negotiating (ApiVersions) -> ready
 //             ^___________|____________|_____________________|   lost: back-off
@@ -27,6 +29,8 @@ enum class LinkState : uint8_t { idle = 0, waiting, opening, negotiating, ready 
 class Link {
  public:
   static constexpr int32_t kNoNode = -1;
+  // A broker that says more is asked again after this: no answer can mute a link for good.
+  static constexpr int32_t kThrottleMsMax = 30000;
 
   void attach(MutableBytes receive, MutableBytes send) {
     *this = Link{};
@@ -161,7 +165,8 @@ class Link {
     }
     if (!reader_.settle()) return false;
     busy_ = false;
-    attempts_ = 0;
+    if (request_ != Api::api_versions) attempts_ = 0;  // more than a friendly hello
+    if (throttle_ms_ > kThrottleMsMax) throttle_ms_ = kThrottleMsMax;
     if (throttle_ms_ > 0) mute_until_ = now + throttle_ms_;  // KIP-219
     return true;
   }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Member: our membership of the share group: finding the coordinator, joining, heartbeats, leaving.
-// Flow:        core/engine.hpp asks what is due and sends it on the control link -> answers come back here ->
-//              assignments go to core/topology.hpp.
+// What:        Member: our membership of the share group: finding the coordinator, joining,
+//              heartbeats, leaving.
+// Flow:        core/engine.hpp asks what is due and sends it on the control link -> answers come
+//              back here -> assignments go to core/topology.hpp.
 // Memory:      a hundred bytes.
-// Errors:      14, 15, 16, time-outs: again with back-off, or a new search for the coordinator. 25, 110, 69: join again
-//              with epoch 0. 29: said once, heartbeats go on. 35: share groups are off. All others are fatal.
-// Source:      KIP-932; the heartbeat schedule after a join is ours (an empty assignment is normal at first: the broker
-//              prepares its share state, and from 4.3 on assigns at most once a second).
+// Errors:      14, 15, 16, time-outs: again with back-off, or a new search for the coordinator. 25,
+//              110, 69: join again with epoch 0. 29: said once, heartbeats go on. 35: share groups
+//              are off. All others are fatal.
+// Source:      KIP-932; the heartbeat schedule after a join is ours (an empty assignment is normal
+//              at first: the broker prepares its share state, and from 4.3 on assigns at most once
+//              a second).
 //
 //   idle -> joining (epoch 0) -> stable (epoch > 0) -> leaving (epoch -1) -> idle
 //              ^------ 25, 110, 69 ----'
@@ -44,16 +47,18 @@ class Member {
     if (state_ == MemberState::idle || state_ == MemberState::leaving) start_join();
     heartbeat_at_ = now;
   }
-  // True if there is anything to leave; a leave heartbeat is due then.
+  // True if there is anything to leave; a leave heartbeat is due then. A join that was sent counts,
+  // answered or not: the coordinator may know us.
   bool leave(Instant now) {
-    const bool was_member = state_ == MemberState::stable;
-    state_ = was_member ? MemberState::leaving : MemberState::idle;
+    if (state_ == MemberState::leaving) return true;
+    state_ = announced_ ? MemberState::leaving : MemberState::idle;
     heartbeat_at_ = now;
-    return was_member;
+    return announced_;
   }
   void stop() {
     state_ = MemberState::idle;
     epoch_ = 0;
+    announced_ = false;
   }
 
   // ---- The coordinator.
@@ -67,12 +72,17 @@ class Member {
     coordinator_ = kUnknown;
     search_at_ = now;
   }
+  // Its connection is gone: at once the first time, then with back-off until a heartbeat succeeds.
+  void coordinator_lost(Instant now, Shared& shared) {
+    if (coordinator_ == kUnknown) return;
+    forget_coordinator(search_attempts_ == 0 ? now : now + shared.retry_ms(search_attempts_ - 1u));
+    if (search_attempts_ < 16) ++search_attempts_;
+  }
   // The answer has been read. True if the coordinator is known now.
   bool on_search(const FindCoordinatorDecoder& answer, int32_t node_id, Instant now,
                  Shared& shared) {
     if (answer.error() == kafka::kNone && node_id >= 0) {
       coordinator_ = node_id;
-      search_attempts_ = 0;
       heartbeat_at_ = now;
       shared.events.push(EventType::coordinator_found).node = node_id;
       return true;
@@ -111,11 +121,15 @@ class Member {
       out.null_array();
     }
     out.no_tags();
+    sent_as_ = state_;
+    announced_ = true;
     heartbeat_at_ = kNever;  // until the answer, or the loss of the link
   }
   void heartbeat_lost(Instant now, Shared& shared) {
     if (!active()) return;
-    if (state_ == MemberState::leaving) return stop();  // tried once: the session time-out does it
+    if (state_ == MemberState::leaving && sent_as_ == MemberState::leaving) {
+      return stop();  // tried once: the session time-out does it
+    }
     names_due_ = names_due_ || names_sent_;
     retry(now, shared);
   }
@@ -142,14 +156,19 @@ class Member {
   }
   void on_heartbeat(const ShareGroupHeartbeatDecoder& answer, Instant sent_at, Instant now,
                     Topology& topology, Shared& shared) {
+    if (state_ == MemberState::idle || sent_as_ != state_) {
+      topology.begin_assignment();  // what it brought is of a membership that is over
+      heartbeat_at_ = now;
+      return;
+    }
     if (state_ == MemberState::leaving) {
       topology.clear_assignment();
       return stop();
     }
-    if (state_ == MemberState::idle) return;
     if (answer.error() != kafka::kNone) return on_error(answer, now, topology, shared);
+    if (answer.member_epoch() <= 0) return rejoin({Errc::malformed, 0}, now, topology, shared);
     told_ = 0;
-    attempts_ = 0;
+    attempts_ = search_attempts_ = 0;
     if (state_ == MemberState::joining) {
       state_ = MemberState::stable;
       shared.events.push(EventType::joined).value = answer.member_epoch();
@@ -158,6 +177,8 @@ class Member {
     epoch_ = answer.member_epoch();
     if (assignment_came_) apply_assignment(topology, shared);
     plan_next(answer.interval_ms(), sent_at, now, topology);
+    if (assignment_came_) ask_again(now, topology, shared);
+    if (names_due_ && crowded_ == 0) heartbeat_at_ = now;  // changed since this one was sent
   }
   // Something has changed that may fill an empty assignment soon.
   void expect_assignment(Instant now) { hope_since_ = now; }
@@ -169,6 +190,7 @@ class Member {
 
  private:
   static constexpr int64_t kHopeMs = 5000;
+  static constexpr int64_t kIntervalMsMax = 30000;  // whatever the coordinator says: it may be wrong
 
   void start_join() {
     state_ = MemberState::joining;
@@ -181,12 +203,26 @@ class Member {
     if (changed) {
       shared.events.push(EventType::assignment_changed).value = topology.assigned_count();
     }
-    if (unplaced_ != 0) shared.events.push(EventType::assignment_too_large).value = unplaced_;
+    if (unplaced_ != 0 && !topology.has_leftovers()) {
+      shared.events.push(EventType::assignment_too_large).value = unplaced_;
+    }
+  }
+  // What found no place because rows of the assignment before are still in use will find one soon:
+  // with our topic names in the heartbeat the coordinator tells the whole assignment again.
+  void ask_again(Instant now, const Topology& topology, Shared& shared) {
+    if (unplaced_ == 0 || !topology.has_leftovers()) {
+      crowded_ = 0;
+      return;
+    }
+    names_due_ = true;
+    heartbeat_at_ = earlier(heartbeat_at_, now + shared.retry_ms(crowded_));
+    if (crowded_ < 16) ++crowded_;
   }
 
   // When the next heartbeat is due: at the broker's interval; sooner while the assignment is empty.
   void plan_next(int32_t interval_ms, Instant sent_at, Instant now, const Topology& topology) {
-    const int64_t interval = interval_ms > 0 ? interval_ms : 5000;
+    int64_t interval = interval_ms > 0 ? interval_ms : 5000;
+    if (interval > kIntervalMsMax) interval = kIntervalMsMax;
     heartbeat_at_ = sent_at + interval;
     if (topology.assigned_count() != 0) return;
     const int64_t since = now - hope_since_;
@@ -202,6 +238,12 @@ class Member {
     if (attempts_ < 16) ++attempts_;
   }
 
+  void rejoin(Status why, Instant now, Topology& topology, Shared& shared) {
+    shared.events.push(EventType::rejoining, why);
+    topology.clear_assignment();
+    start_join();
+    retry(now, shared);
+  }
   void on_error(const ShareGroupHeartbeatDecoder& answer, Instant now, Topology& topology,
                 Shared& shared) {
     const int16_t code = answer.error();
@@ -219,10 +261,7 @@ class Member {
       case kafka::kUnknownMemberId:
       case kafka::kFencedMemberEpoch:
       case kafka::kGroupIdNotFound:
-        shared.events.push(EventType::rejoining, {Errc::broker_error, code});
-        topology.clear_assignment();
-        start_join();
-        return retry(now, shared);
+        return rejoin({Errc::broker_error, code}, now, topology, shared);
       case kafka::kTopicAuthorizationFailed:
         report(code, answer.words(), shared);
         heartbeat_at_ = now + shared.retry_ms(16);
@@ -258,7 +297,10 @@ class Member {
   int16_t told_ = 0;
   uint8_t attempts_ = 0;
   uint8_t search_attempts_ = 0;
+  uint8_t crowded_ = 0;  // times that an assignment found rows of the one before in its way
   MemberState state_ = MemberState::idle;
+  MemberState sent_as_ = MemberState::idle;  // what we were when the last heartbeat was sent
+  bool announced_ = false;  // a heartbeat has been sent: the coordinator may know us
   bool names_due_ = false;
   bool names_sent_ = false;
   bool assignment_came_ = false;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Options: what the application asks for at start(). Names and defaults are Kafka's; each line gives the
-//              property it stands for.
-// Flow:        the application (or core/properties.hpp, by name) -> Engine::start copies what it keeps.
+// What:        Options: what the application asks for at start(). Names and defaults are Kafka's;
+//              each line gives the property it stands for.
+// Flow:        the application (or core/properties.hpp, by name) -> Engine::start copies what it
+//              keeps.
 // Memory:      views; they may go as soon as start() has returned.
 // Errors:      start() answers Errc::bad_option or too_long and last_error() names the option.
 #ifndef KSHARE_CORE_OPTIONS_HPP

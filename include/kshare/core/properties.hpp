@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        set(): options by Kafka's property names, as command lines and configuration files give
-//              them. Every property of Java's share consumer has an answer, also where kshare lacks it.
+// What:        set(): options by Kafka's property names, as command lines and configuration files
+//              give them. Every property of Java's share consumer has an answer, also where kshare
+//              lacks it.
 // Flow:        a file or a command line -> here -> Options -> ShareConsumer::start().
 // Memory:      none; texts are kept as views.
 // Valid until: name and value of a text must live until start() has returned.
-// Errors:      PropertyResult: the option is untouched unless the outcome is `accepted`; `reason` is a
-//              sentence for the user.
+// Errors:      PropertyResult: the option is untouched unless the outcome is `accepted`; `reason`
+//              is a sentence for the user.
 #ifndef KSHARE_CORE_PROPERTIES_HPP
 #define KSHARE_CORE_PROPERTIES_HPP
 
@@ -129,7 +130,7 @@ inline constexpr Answer kAnswers[] = {
      {PropertyOutcome::no_effect, "every call that waits takes a timeout of its own"}},
     {"socket.connection.setup.timeout.max.ms", kOneTimeout},
     {"connections.max.idle.ms",
-     {PropertyOutcome::no_effect, "connections in use are kept; idle ones are the broker's to end"}},
+     {PropertyOutcome::no_effect, "kshare keeps its connections; brokers end idle ones"}},
     {"send.buffer.bytes", kSocketBuffers},
     {"receive.buffer.bytes", kSocketBuffers},
     {"metadata.recovery.strategy",
@@ -225,7 +226,8 @@ inline bool matches(std::string_view pattern, std::string_view name) {
 
 }  // namespace property
 
-// Sets the option that Kafka calls `name`. Spaces around a value do not count; its case only in texts.
+// Sets the option that Kafka calls `name`. Spaces around a value do not count; its case only in
+// texts.
 inline PropertyResult set(Options& options, std::string_view name, std::string_view value) {
   value = property::trimmed(value);
   for (const auto& row : property::kTexts) {

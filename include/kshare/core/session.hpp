@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Session: the share session on one link: its epoch, which partitions are in it, and the requests that carry
-//              acks, add partitions and forget them.
-// Flow:        core/engine.hpp decides -> Session encodes -> the answer's verdict comes back (succeeded, failed).
+// What:        Session: the share session on one link: its epoch, which partitions are in it, and
+//              the requests that carry acks, add partitions and forget them.
+// Flow:        core/engine.hpp decides -> Session encodes -> the answer's verdict comes back
+//              (succeeded, failed).
 // Memory:      32 bytes a link; membership is a bit in the partition's row.
-// Errors:      any top-level error but none, a time-out, a lost connection: the epoch goes back to 0. Cheap, and always
-//              right; whether the broker had advanced its own does not matter then.
-// Source:      KIP-932. An opening request (epoch 0) carries no acks. A partition listed only for its acks joins the
-//              session, so it is forgotten in the same request. One request at a time.
+// Errors:      any top-level error but none, a time-out, a lost connection: the epoch goes back to
+//              0. Cheap, and always right; whether the broker had advanced its own does not matter
+//              then.
+// Source:      KIP-932. An opening request (epoch 0) carries no acks. A partition listed only for
+//              its acks joins the session, so it is forgotten in the same request. One request at a
+//              time.
 #ifndef KSHARE_CORE_SESSION_HPP
 #define KSHARE_CORE_SESSION_HPP
 
@@ -96,9 +99,9 @@ class Session {
   }
 
   // ---- Verdicts.
-  void succeeded() {
+  void succeeded(Tables& tables) {
     attempts_ = 0;
-    if (final_) return clear();
+    if (final_) return ended(tables);
     epoch_ = epoch_ == INT32_MAX ? 1 : epoch_ + 1;
   }
   // Back to epoch 0. The next opening waits for a back-off if this was an error.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Shared: what every state machine of one consumer may look at: options, counters, events, words.
+// What:        Shared: what every state machine of one consumer may look at: options, counters,
+//              events, words.
 // Flow:        core/engine.hpp owns it, core/ machines use it.
 // Memory:      the option texts and the last error's words lie in Storage.
 // Errors:      fail() is for good: the first fatal status stays.

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Storage<kLimits>: all the memory of one consumer, and Memory, the same without the template.
-// Flow:        the application declares it (static: it belongs in .bss) -> ShareConsumer -> core/engine.hpp.
-// Memory:      this is it. Zeros until a consumer is made of it; examples/static_memory.cpp prints the parts.
+// What:        Storage<kLimits>: all the memory of one consumer, and Memory, the same without the
+//              template.
+// Flow:        the application declares it (static: it belongs in .bss) -> ShareConsumer ->
+//              core/engine.hpp.
+// Memory:      this is it. Zeros until a consumer is made of it; examples/static_memory.cpp prints
+//              the parts.
 // Valid until: it must outlive its consumer. One consumer at a time.
 // Errors:      limits that make no sense do not compile.
 #ifndef KSHARE_CORE_STORAGE_HPP
@@ -45,7 +48,7 @@ struct Room {
 
   Span<T> make() {
     for (uint32_t i = 0; i < count; ++i) ::new (static_cast<void*>(bytes + sizeof(T) * i)) T{};
-    return {reinterpret_cast<T*>(bytes), count};
+    return {static_cast<T*>(static_cast<void*>(bytes)), count};
   }
 };
 
@@ -54,8 +57,8 @@ struct Storage {
   static_assert(L.links_max >= 2 && L.links_max <= 32, "links_max: 2 to 32");
   static_assert(L.receive_window_bytes >= 512, "receive_window_bytes: 512 at least");
   static_assert(L.send_window_bytes >=
-                    L.topic_names_bytes + 3 * L.topics_max + L.group_id_bytes + L.client_id_bytes * 2 +
-                        64,
+                    L.topic_names_bytes + 3 * L.topics_max + L.group_id_bytes +
+                        L.client_id_bytes * 2 + 64,
                 "send_window_bytes: a heartbeat with all topic names must fit");
   static_assert(L.send_window_bytes >= L.group_id_bytes + L.client_id_bytes + 320,
                 "send_window_bytes: a ShareFetch with acknowledgements must fit");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Tables: the state that the machines of one consumer share, and what they all do to it: give up what is
-//              lost, settle what was answered.
+// What:        Tables: the state that the machines of one consumer share, and what they all do to
+//              it: give up what is lost, settle what was answered.
 // Flow:        core/engine.hpp owns it -> session, intake and handout work on it.
 // Memory:      rows lent by Storage.
 // Errors:      outcomes are counted in Stats and told by events.
@@ -115,6 +115,25 @@ struct Tables {
     if (!touched) return;
     lose(row, {Errc::lock_lost, 0},
          [&](const AckSlot& ack) { return ack.first <= last && ack.last() >= first; });
+  }
+
+  // The broker says it does not lead this partition any more: the new leader hands out again what
+  // was not handed out. CurrentLeader means something only with the errors that say so.
+  void follow_leader(uint32_t row_index, uint32_t link, int32_t leader_id, int32_t leader_epoch) {
+    for (uint32_t i = lots.head(row_index); i != kNoLot;) {
+      const uint32_t next = lots.next(i);
+      if (lots[i].link == link) {
+        drop_undelivered(i);
+        static_cast<void>(lots.free_if_done(i));
+      }
+      i = next;
+    }
+    PartitionRow& row = topology.partition(row_index);
+    if (leader_id >= 0 && leader_epoch > row.leader_epoch) {
+      topology.set_leader(row, leader_id, leader_epoch);
+    } else {
+      row.leader = -1;
+    }
   }
 
   // ---- A connection is gone. What was in flight is unknown; what was not handed out is given back

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Topology: subscribed topics, assigned partitions and their leaders, brokers and their addresses.
-// Flow:        subscribe(), heartbeat assignments and Metadata answers -> tables -> core/session.hpp, core/engine.hpp.
-// Memory:      rows lent by Storage. A cluster may have any number of brokers and partitions: only what we are assigned is
-//              kept, and the brokers that lead it; when a broker is missing, Metadata is asked again, now knowing which.
+// What:        Topology: subscribed topics, assigned partitions and their leaders, brokers and
+//              their addresses.
+// Flow:        subscribe(), heartbeat assignments and Metadata answers -> tables ->
+//              core/session.hpp, core/engine.hpp.
+// Memory:      rows lent by Storage. A cluster may have any number of brokers and partitions: only
+//              what we are assigned is kept, and the brokers that lead it; when a broker is
+//              missing, Metadata is asked again, now knowing which.
 // Valid until: names until the next set_subscription().
 // Errors:      add_* answer kNoRow when a table is full.
 #ifndef KSHARE_CORE_TOPOLOGY_HPP
@@ -31,6 +34,7 @@ struct TopicRow {
 
 struct BrokerRow {
   int32_t node_id = -1;
+  uint32_t turn = 0;  // when it last got a link: leaders take turns
   uint16_t port = 0;
   uint8_t host_bytes = 0;
   bool used = false;
@@ -107,7 +111,9 @@ class Topology {
     if (find_subscribed(name_wanted) != kNoRow) return true;
     if (row == kNoRow) {
       row = free_topic();
-      if (row == kNoRow || names_.size - names_used_ < name_wanted.size()) return false;
+      if (row == kNoRow) return false;
+      if (names_.size - names_used_ < name_wanted.size()) forget_old_names();
+      if (names_.size - names_used_ < name_wanted.size()) return false;
       topics_[row].name_at = static_cast<uint16_t>(names_used_);
       topics_[row].name_bytes = static_cast<uint16_t>(name_wanted.size());
       topics_[row].used = true;
@@ -193,6 +199,13 @@ class Topology {
     collect();
     return changed;
   }
+  // Rows of an assignment before that are still in use: they will be free in a while.
+  bool has_leftovers() const {
+    for (const PartitionRow& row : partitions_) {
+      if (row.used && !row.assigned) return true;
+    }
+    return false;
+  }
   void clear_assignment() {
     begin_assignment();
     static_cast<void>(end_assignment());
@@ -224,6 +237,7 @@ class Topology {
   // ---- Brokers.
   uint32_t broker_count() const { return brokers_.size; }
   const BrokerRow& broker(uint32_t row) const { return brokers_[row]; }
+  void note_turn(uint32_t row, uint32_t turn) { brokers_[row].turn = turn; }
   std::string_view host(uint32_t row) const {
     return {hosts_.data + row * host_bytes(), brokers_[row].host_bytes};
   }
@@ -248,6 +262,7 @@ class Topology {
     }
     if (row == kNoRow) return false;
     BrokerRow& broker = brokers_[row];
+    if (broker.node_id != node_id) broker.turn = 0;
     broker.used = true;
     broker.node_id = node_id;
     broker.port = static_cast<uint16_t>(port);
@@ -301,6 +316,13 @@ class Topology {
     for (PartitionRow& row : partitions_) {
       if (row.used && row.topic == from) row.topic = static_cast<uint16_t>(to);
     }
+  }
+  // Topics that are only waiting for their last acks can do without.
+  void forget_old_names() {
+    for (TopicRow& row : topics_) {
+      if (!row.subscribed) row.name_bytes = 0;
+    }
+    pack_names();
   }
   // Moves the names that are still needed together, in the order they lie.
   void pack_names() {

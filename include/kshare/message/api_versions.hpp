@@ -2,8 +2,8 @@
 // What:        ApiVersions (18), version 3 with its fall-back 0: what a broker can do.
 // Flow:        core/link.hpp, first on every connection.
 // Memory:      see message/decode.hpp.
-// Errors:      a broker that cannot do our version answers 35 with a body of version 0; so the body's form is known only
-//              behind the error code.
+// Errors:      a broker that cannot do our version answers 35 with a body of version 0; so the
+//              body's form is known only behind the error code.
 // Source:      ApiVersionsRequest.json, ApiVersionsResponse.json, KIP-511.
 #ifndef KSHARE_MESSAGE_API_VERSIONS_HPP
 #define KSHARE_MESSAGE_API_VERSIONS_HPP
@@ -48,6 +48,7 @@ class ApiVersionsDecoder {
           if (error_ == kafka::kUnsupportedVersion) flexible_ = false;
           left_ = flexible_ ? in.array(7) : in.u32();  // ApiKeys
           if (!in.commit()) return Item::none;
+          if (left_ > in.frame_left() / 6) in.fail();  // version 0 has no array() to refuse it
           at_ = At::range;
           break;
         case At::range:

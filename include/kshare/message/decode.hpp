@@ -4,8 +4,9 @@
 // Memory:      a few dozen bytes a decoder; views in an item are gone at the next call.
 // Errors:      an item `none` means: more bytes are needed, or in.malformed().
 //
-// Each decoder is one switch in schema order. A case is a step (wire/reader.hpp): it reads one element, commits it and
-// names the step behind. Loops over arrays count down in the decoder, so a huge answer costs no memory.
+// Each decoder is one switch in schema order. A case is a step (wire/reader.hpp): it reads one
+// element, commits it and names the step behind. Loops over arrays count down in the decoder, so a
+// huge answer costs no memory.
 #ifndef KSHARE_MESSAGE_DECODE_HPP
 #define KSHARE_MESSAGE_DECODE_HPP
 

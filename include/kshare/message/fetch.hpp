@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Fetch (1), version 13, plain and without a session: the bytes of offsets that a share session has already
-//              acquired are read again, because they did not fit the first time.
-// Flow:        core/session.hpp encodes; core/intake.hpp decodes, with record/walker.hpp for the Records field.
+// What:        Fetch (1), version 13, plain and without a session: the bytes of offsets that a
+//              share session has already acquired are read again, because they did not fit the
+//              first time.
+// Flow:        core/session.hpp encodes; core/intake.hpp decodes, with record/walker.hpp for the
+//              Records field.
 // Memory:      see message/decode.hpp.
-// Errors:      at Item::head for the whole, at Item::partition for the partition; OFFSET_OUT_OF_RANGE: the log start has
-//              moved past the offset, log_start() says where it is.
-// Source:      FetchRequest.json, FetchResponse.json. The share session and the delivery counts are untouched by it.
+// Errors:      at Item::head for the whole, at Item::partition for the partition;
+//              OFFSET_OUT_OF_RANGE: the log start has moved past the offset, log_start() says where
+//              it is.
+// Source:      FetchRequest.json, FetchResponse.json. The share session and the delivery counts are
+//              untouched by it.
 #ifndef KSHARE_MESSAGE_FETCH_HPP
 #define KSHARE_MESSAGE_FETCH_HPP
 
@@ -65,7 +69,8 @@ class FetchDecoder {
   // At Item::records: so many octets must be taken from the reader before next() is called again.
   uint32_t records_bytes() const { return records_bytes_; }
 
-  Item next(Reader& in) {  // in schema order
+  // One switch, in schema order.
+  Item next(Reader& in) {
     while (in.settle()) {
       switch (at_) {
         case At::head:

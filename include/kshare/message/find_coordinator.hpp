@@ -3,8 +3,8 @@
 // Flow:        core/member.hpp over the control link, to any broker.
 // Memory:      see message/decode.hpp.
 // Errors:      in the item: ErrorCode of the group's entry.
-// Source:      FindCoordinatorRequest.json, FindCoordinatorResponse.json. A share group is asked for with key type GROUP;
-//              key type SHARE is the brokers' own.
+// Source:      FindCoordinatorRequest.json, FindCoordinatorResponse.json. A share group is asked
+//              for with key type GROUP; key type SHARE is the brokers' own.
 #ifndef KSHARE_MESSAGE_FIND_COORDINATOR_HPP
 #define KSHARE_MESSAGE_FIND_COORDINATOR_HPP
 
@@ -53,10 +53,14 @@ class FindCoordinatorDecoder {
             at_ = At::tail;
             break;
           }
-          static_cast<void>(in.view(kHostBytesMax));  // Key: the one we asked for
-          node_.node_id = in.i32();                   // NodeId
-          node_.host = in.view(kHostBytesMax);        // Host
-          node_.port = in.i32();                      // Port
+          in.skip_text();  // Key: the one we asked for
+          if (!in.commit()) return Item::none;
+          at_ = At::node;
+          break;
+        case At::node:
+          node_.node_id = in.i32();             // NodeId
+          node_.host = in.view(kHostBytesMax);  // Host
+          node_.port = in.i32();                // Port
           if (!in.commit()) return Item::none;
           at_ = At::error;
           return Item::coordinator;
@@ -84,7 +88,7 @@ class FindCoordinatorDecoder {
   }
 
  private:
-  enum class At : uint8_t { head, coordinator, error, tags, tail, end };
+  enum class At : uint8_t { head, coordinator, node, error, tags, tail, end };
 
   NodeEndpoint node_{};
   TextSink words_{};

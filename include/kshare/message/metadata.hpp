@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Metadata (3), version 12: brokers and their addresses, topics, ids and partition leaders.
+// What:        Metadata (3), version 12: brokers and their addresses, topics, ids and partition
+//              leaders.
 // Flow:        core/topology.hpp over the control link.
 // Memory:      see message/decode.hpp: 10,000 partitions and 500 brokers pass through any window.
 // Errors:      per topic and per partition, in the items.
@@ -15,7 +16,8 @@
 
 namespace kshare {
 
-// One entry of Topics. The array is the caller's: begin_array, these, end_array, encode_metadata_tail.
+// One entry of Topics. The array is the caller's: begin_array, these, end_array,
+// encode_metadata_tail.
 inline void encode_metadata_topic(Writer& out, std::string_view name) {
   out.uuid(Uuid{});   // TopicId: by name
   out.string(name);   // Name
@@ -50,7 +52,8 @@ class MetadataDecoder {
   const Topic& topic() const { return topic_; }
   const Partition& partition() const { return partition_; }
 
-  Item next(Reader& in) {  // in schema order
+  // One switch, in schema order.
+  Item next(Reader& in) {
     while (in.settle()) {
       switch (at_) {
         case At::head:

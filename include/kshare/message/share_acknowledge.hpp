@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        ShareAcknowledge (79), version 2: acknowledgements that travel alone, and the end of a session.
+// What:        ShareAcknowledge (79), version 2: acknowledgements that travel alone, and the end of
+//              a session.
 // Flow:        core/session.hpp encodes; core/intake.hpp decodes.
 // Memory:      see message/decode.hpp.
 // Errors:      at Item::head for the whole, at Item::partition for one partition's acks.
@@ -41,7 +42,8 @@ class ShareAcknowledgeDecoder {
   const SharePartition& partition() const { return partition_; }  // error is that of the acks
   const NodeEndpoint& node() const { return node_; }
 
-  Item next(Reader& in) {  // in schema order
+  // One switch, in schema order.
+  Item next(Reader& in) {
     while (in.settle()) {
       switch (at_) {
         case At::head:

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        ShareFetch (78), version 2: records of a share group, with acknowledgements riding along.
-// Flow:        core/session.hpp encodes; core/intake.hpp decodes, with record/walker.hpp for the Records field.
+// What:        ShareFetch (78), version 2: records of a share group, with acknowledgements riding
+//              along.
+// Flow:        core/session.hpp encodes; core/intake.hpp decodes, with record/walker.hpp for the
+//              Records field.
 // Memory:      see message/decode.hpp.
-// Errors:      at Item::head for the whole, at Item::partition for one partition: of the fetch, and of its acks.
-// Source:      ShareFetchRequest.json, ShareFetchResponse.json, KIP-932, KIP-1206, KIP-1222. CurrentLeader has no
-//              default: it is {0, 0} unless the partition's error is 6 or 74.
+// Errors:      at Item::head for the whole, at Item::partition for one partition: of the fetch, and
+//              of its acks.
+// Source:      ShareFetchRequest.json, ShareFetchResponse.json, KIP-932, KIP-1206, KIP-1222.
+//              CurrentLeader has no default: it is {0, 0} unless the partition's error is 6 or 74.
 #ifndef KSHARE_MESSAGE_SHARE_FETCH_HPP
 #define KSHARE_MESSAGE_SHARE_FETCH_HPP
 
@@ -76,7 +79,8 @@ class ShareFetchDecoder {
   const AcquiredRecords& acquired() const { return acquired_; }
   const NodeEndpoint& node() const { return node_; }
 
-  Item next(Reader& in) {  // in schema order
+  // One switch, in schema order.
+  Item next(Reader& in) {
     while (in.settle()) {
       switch (at_) {
         case At::head:

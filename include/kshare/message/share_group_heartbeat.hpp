@@ -51,7 +51,8 @@ class ShareGroupHeartbeatDecoder {
   const Uuid& topic_id() const { return topic_id_; }     // at Item::partition
   int32_t partition() const { return partition_; }       // at Item::partition
 
-  Item next(Reader& in) {  // in schema order
+  // One switch, in schema order.
+  Item next(Reader& in) {
     while (in.settle()) {
       switch (at_) {
         case At::head:

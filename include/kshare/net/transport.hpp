@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        the two interfaces between kshare and a network: Transport, one byte stream to one broker, and
-//              TransportPool, as many of them as Limits::links_max, with the clock's and the entropy's place beside.
-// Flow:        consumer.hpp <-> Transport <-> a socket, a TLS library, a serial line, a test's pipe.
-// Memory:      the implementer's. TLS, byte tracing and fault injection are decorators over another Transport.
+// What:        the two interfaces between kshare and a network: Transport, one byte stream to one
+//              broker, and TransportPool, as many of them as Limits::links_max, with the clock's
+//              and the entropy's place beside.
+// Flow:        consumer.hpp <-> Transport <-> a socket, a TLS library, a serial line, a test's
+//              pipe.
+// Memory:      the implementer's. TLS, byte tracing and fault injection are decorators over another
+//              Transport.
 // Valid until: the pool must outlive the consumer.
-// Errors:      Status with Errc::connect_failed, disconnected, timed_out, bad_address or authentication_failed; kshare
-//              closes the transport, reports the failure and opens it again after a back-off.
+// Errors:      Status with Errc::connect_failed, disconnected, timed_out, bad_address or
+//              authentication_failed; kshare closes the transport, reports the failure and opens it
+//              again after a back-off.
 //
 // The contract: nothing here blocks, nothing calls back, one thread. kshare calls
 //   open     on a closed transport; begins to connect. ok: call advance() until it is ready.
-//   advance  while connecting (name resolution, TCP, TLS handshake). Done = ready; pending = later; else failed.
-//   read     as long as bytes come. pending means "nothing now" and nothing else; closed means the peer's orderly end.
-//   write    may take fewer bytes than offered. What it took is its own; the rest is offered again, maybe elsewhere.
-//   close    at any time, twice too; drops what has not left.
-//   interest which descriptor to wait for, and for what. ready_now: bytes wait inside (a TLS record already decrypted),
+//   advance  while connecting (name resolution, TCP, TLS handshake). Done = ready; pending = later;
+//   else failed. read     as long as bytes come. pending means "nothing now" and nothing else;
+//   closed means the peer's orderly end. write    may take fewer bytes than offered. What it took
+//   is its own; the rest is offered again, maybe elsewhere. close    at any time, twice too; drops
+//   what has not left. interest which descriptor to wait for, and for what. ready_now: bytes wait
+//   inside (a TLS record already decrypted),
 //            so the loop must not sleep.
 #ifndef KSHARE_NET_TRANSPORT_HPP
 #define KSHARE_NET_TRANSPORT_HPP
@@ -45,8 +50,8 @@ struct Endpoint {
   uint16_t port = 0;
 };
 
-// What an event loop needs to know. A descriptor number can be used again by the OS for the next connection: the
-// generation tells the two apart. fd -1: nothing to wait for.
+// What an event loop needs to know. A descriptor number can be used again by the OS for the next
+// connection: the generation tells the two apart. fd -1: nothing to wait for.
 struct Interest {
   int fd = -1;
   bool read = false;
@@ -70,9 +75,12 @@ class Transport {
 
 class TransportPool {
  public:
-  virtual uint32_t size() const = 0;                  // at least the consumer's Limits::links_max
-  virtual Transport& transport(uint32_t index) = 0;   // the same object for the same index, always
-  virtual bool entropy(MutableBytes into) = 0;        // fills all of it from the OS, or answers false
+  // At least the consumer's Limits::links_max.
+  virtual uint32_t size() const = 0;
+  // The same object for the same index, always.
+  virtual Transport& transport(uint32_t index) = 0;
+  // Fills all of it with the OS's random octets, or answers false.
+  virtual bool entropy(MutableBytes into) = 0;
 
  protected:
   ~TransportPool() = default;

@@ -2,8 +2,9 @@
 // What:        the fields inside one record (format v2): zigzag varints, key, value, headers.
 // Flow:        bytes of one record -> Cursor -> record/splitter.hpp and the Record view.
 // Memory:      views only.
-// Errors:      ok() turns false on the first field that does not fit and stays so. Headers::Iterator walks fields that
-//              parse_fields() has checked before the record was handed out.
+// Errors:      ok() turns false on the first field that does not fit and stays so.
+//              Headers::Iterator walks fields that parse_fields() has checked before the record was
+//              handed out.
 // Source:      protocol "Record batch v2": varints are zigzag, a length of -1 is null.
 #ifndef KSHARE_RECORD_FIELDS_HPP
 #define KSHARE_RECORD_FIELDS_HPP
@@ -30,18 +31,9 @@ class Cursor {
     }
     return *at_++;
   }
-  int64_t varlong() {
-    uint64_t value = 0;
-    for (uint32_t shift = 0; shift < 70; shift += 7) {
-      const uint8_t next = octet();
-      value |= static_cast<uint64_t>(next & 0x7Fu) << shift;
-      if ((next & 0x80u) == 0) return static_cast<int64_t>((value >> 1) ^ (0 - (value & 1)));
-    }
-    ok_ = false;
-    return 0;
-  }
+  int64_t varlong() { return zigzag(10); }
   int32_t varint() {
-    const int64_t value = varlong();
+    const int64_t value = zigzag(5);
     if (value < INT32_MIN || value > INT32_MAX) ok_ = false;
     return ok_ ? static_cast<int32_t>(value) : 0;
   }
@@ -57,6 +49,17 @@ class Cursor {
   }
 
  private:
+  int64_t zigzag(uint32_t octets_max) {
+    uint64_t value = 0;
+    for (uint32_t shift = 0; shift < 7 * octets_max; shift += 7) {
+      const uint8_t next = octet();
+      value |= static_cast<uint64_t>(next & 0x7Fu) << shift;
+      if ((next & 0x80u) == 0) return static_cast<int64_t>((value >> 1) ^ (0 - (value & 1)));
+    }
+    ok_ = false;
+    return 0;
+  }
+
   const uint8_t* at_;
   const uint8_t* end_;
   bool ok_ = true;
@@ -64,8 +67,7 @@ class Cursor {
 
 inline void Headers::Iterator::read() {
   if (left_ == 0) return;
-  // The record has been checked as a whole, so the fields end before its memory does.
-  Cursor cursor{at_, at_ + INT32_MAX / 2};
+  Cursor cursor{at_, end_};
   header_.key = cursor.bytes().text();
   header_.value = cursor.bytes();
   at_ = cursor.at();
@@ -78,7 +80,8 @@ inline bool parse_fields(Bytes body, Record& record) {
   record.value = cursor.bytes();
   const int32_t count = cursor.varint();
   if (!cursor.ok() || count < 0 || static_cast<uint32_t>(count) > cursor.left()) return false;
-  record.headers = Headers{cursor.at(), static_cast<uint32_t>(count)};
+  record.headers =
+      Headers{{cursor.at(), cursor.left()}, static_cast<uint32_t>(count)};
   for (int32_t i = 0; i < count && cursor.ok(); ++i) {
     if (cursor.bytes().is_null()) return false;  // a header's key is never null
     static_cast<void>(cursor.bytes());

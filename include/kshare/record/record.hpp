@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Record: one record as the application sees it, and RecordId, which outlives its views.
+// What:        Record: one record as the application sees it, and RecordId, which outlives its
+//              views.
 // Flow:        record/store.hpp -> core/handout.hpp -> the application.
 // Memory:      views into a store slot and the topic table; nothing is copied.
-// Valid until: key, value and headers: until the record is acknowledged (accept, release, reject), which next() does
-//              for the record before in implicit mode. topic: also until the next subscribe() or unsubscribe().
+// Valid until: key, value and headers: until the record is acknowledged (accept, release, reject),
+//              which next() does for the record before in implicit mode. topic: also until the next
+//              subscribe() or unsubscribe().
 // Errors:      none; a record that cannot be read is never handed out.
 #ifndef KSHARE_RECORD_RECORD_HPP
 #define KSHARE_RECORD_RECORD_HPP
@@ -47,7 +49,10 @@ class Headers {
   class Iterator {
    public:
     Iterator() = default;
-    Iterator(const uint8_t* at, uint32_t left) : at_(at), left_(left) { read(); }
+    Iterator(Bytes fields, uint32_t left)
+        : at_(fields.begin()), end_(fields.end()), left_(left) {
+      read();
+    }
     const Header& operator*() const { return header_; }
     const Header* operator->() const { return &header_; }
     Iterator& operator++() {
@@ -61,18 +66,19 @@ class Headers {
    private:
     void read();
     const uint8_t* at_ = nullptr;
+    const uint8_t* end_ = nullptr;
     uint32_t left_ = 0;
     Header header_{};
   };
 
   Headers() = default;
-  Headers(const uint8_t* at, uint32_t count) : at_(at), count_(count) {}
-  Iterator begin() const { return {at_, count_}; }
+  Headers(Bytes fields, uint32_t count) : fields_(fields), count_(count) {}
+  Iterator begin() const { return {fields_, count_}; }
   Iterator end() const { return {}; }
   uint32_t size() const { return count_; }
 
  private:
-  const uint8_t* at_ = nullptr;
+  Bytes fields_{};
   uint32_t count_ = 0;
 };
 

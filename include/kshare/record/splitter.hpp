@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Splitter: the plain bytes of one batch, in any pieces -> its wanted records in a store slot.
+// What:        Splitter: the plain bytes of one batch, in any pieces -> its wanted records in a
+//              store slot.
 // Flow:        record/walker.hpp -> here -> record/store.hpp.
 // Memory:      none of its own; the slot's.
-// Errors:      cut(): the slot is full, nothing from cut_at() on was kept. malformed(): from bad_from() on the bytes
-//              are no records. Both end the keeping, never the counting of bytes.
+// Errors:      cut(): the slot is full, nothing from cut_at() on was kept. malformed(): from
+//              bad_from() on the bytes are no records. Both end the keeping, never the counting of
+//              bytes.
 #ifndef KSHARE_RECORD_SPLITTER_HPP
 #define KSHARE_RECORD_SPLITTER_HPP
 
@@ -58,8 +60,8 @@ class Splitter {
   int64_t bad_from() const { return bad_from_; }
   uint32_t mark() const { return mark_; }  // the slot's fill when the batch began
 
-  // Takes what it can of `in`; answers how much. What is left must be offered again with more behind
-  // it. `last`: nothing follows.
+  // Takes what it can of `in`; answers how much. What is left must be offered again with more
+  // behind it. `last`: nothing follows.
   uint32_t feed(Store& store, Wanted& wanted, Bytes in, bool last) {
     uint32_t at = 0;
     while (at < in.size && !malformed_) {
@@ -68,6 +70,8 @@ class Splitter {
         if (keeping_) store.append(slot_, {in.data + at, count});
         at += count;
         body_left_ -= count;
+        const int64_t behind = base_ + previous_delta_ + 1;
+        if (body_left_ == 0 && behind > bad_from_) bad_from_ = behind;
         continue;
       }
       RecordHead head;
@@ -85,7 +89,6 @@ class Splitter {
   void finish(Store& store) {
     if (body_left_ != 0 || (records_left_ != 0 && !malformed_)) {
       malformed_ = true;
-      if (body_left_ != 0 && bad_from_ > base_ + previous_delta_) --bad_from_;  // half a record
       if (body_left_ != 0 && keeping_) store.rollback(slot_, record_at_);
       keeping_ = false;
     }
@@ -96,18 +99,17 @@ class Splitter {
   static constexpr uint32_t kNoChunk = UINT32_MAX;
 
   void begin_record(Store& store, Wanted& wanted, const RecordHead& head) {
-    const int64_t offset = base_ + head.offset_delta;
     if (records_left_ == 0 || head.offset_delta <= previous_delta_ ||
         head.offset_delta > last_delta_) {
       malformed_ = true;
       return;
     }
+    const int64_t offset = base_ + head.offset_delta;
     --records_left_;
     previous_delta_ = head.offset_delta;
     body_left_ = head.size;
     record_at_ = store.slot(slot_).used;
     keeping_ = !cut_ && wanted.contains(offset) && make_room(store, head.size, offset);
-    if (offset >= bad_from_) bad_from_ = offset + 1;
   }
 
   bool make_room(Store& store, uint32_t size, int64_t offset) {

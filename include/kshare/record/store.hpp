@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // What:        the record store: equal slots; each is filled by one fetch and read out in order.
-// Flow:        record/splitter.hpp appends -> slot -> core/handout.hpp reads items and hands records out.
-// Memory:      Limits::store_bytes, lent by Storage. A slot is free again when everything in it has been read out and
-//              no record of it is held any more.
+// Flow:        record/splitter.hpp appends -> slot -> core/handout.hpp reads items and hands
+//              records out.
+// Memory:      Limits::store_bytes, lent by Storage. A slot is free again when everything in it has
+//              been read out and no record of it is held any more.
 // Valid until: views into a slot: until its last reference is dropped.
-// Errors:      append answers false when the slot is full; the caller then stops keeping ("cut") and the bytes are
-//              fetched again later.
+// Errors:      append answers false when the slot is full; the caller then stops keeping ("cut")
+//              and the bytes are fetched again later.
 //
 //   slot  | chunk | record record record ... | chunk | record ... |   free   |
 //                   ^ read                                        ^ used
-//   A chunk is what one batch left here: its offsets, times and epoch, then its kept records exactly as on the wire; or
-//   a mark without records, for offsets that cannot be handed out.
+//   A chunk is what one batch left here: its offsets, times and epoch, then its kept records
+//   exactly as on the wire; or a mark without records, for offsets that cannot be handed out.
 #ifndef KSHARE_RECORD_STORE_HPP
 #define KSHARE_RECORD_STORE_HPP
 
@@ -240,7 +241,11 @@ class Store {
     const bool sound = parse_record_head({record, slot.chunk_end - slot.read}, head);
     KSHARE_ASSERT(sound);
     item.first = item.last = item.chunk.first + head.offset_delta;
-    item.timestamp = item.chunk.timestamp + (item.chunk.log_append_time ? 0 : head.timestamp_delta);
+    item.timestamp = item.chunk.timestamp;
+    if (!item.chunk.log_append_time) {  // unsigned: a hostile sum may wrap
+      item.timestamp = static_cast<int64_t>(static_cast<uint64_t>(item.timestamp) +
+                                            static_cast<uint64_t>(head.timestamp_delta));
+    }
     item.body = {record + head.head_bytes, head.size - head.head_bytes};
     item.next = slot.read + head.size;
     return true;

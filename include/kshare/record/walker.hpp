@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Walker: the Records field of one partition, as it streams in -> batches, CRC, codec, records in a slot;
-//              and the stretch of offsets that was walked, in which an offset without a record is a gap.
+// What:        Walker: the Records field of one partition, as it streams in -> batches, CRC, codec,
+//              records in a slot; and the stretch of offsets that was walked, in which an offset
+//              without a record is a gap.
 // Flow:        core/link.hpp's window -> here -> codec/ -> record/splitter.hpp -> record/store.hpp.
 // Memory:      none of its own.
-// Errors:      a batch with a wrong CRC, without a codec, of an unknown form or malformed inside leaves a mark in the
-//              slot in place of its records; the walk goes on behind it. A partial batch at the end is not walked.
+// Errors:      a batch with a wrong CRC, without a codec, of an unknown form or malformed inside
+//              leaves a mark in the slot in place of its records; the walk goes on behind it. A
+//              partial batch at the end is not walked.
 //
 //   walked:  [walk_first, walk_end)
 //     begins at the first batch's base offset, or where the caller asked it to begin;
-//     ends behind the last batch walked to its end, or at the first record that found no room ("cut").
+//     ends behind the last batch walked to its end, or at the first record that found no room
+//     ("cut").
 #ifndef KSHARE_RECORD_WALKER_HPP
 #define KSHARE_RECORD_WALKER_HPP
 
@@ -95,7 +98,8 @@ class Walker {
       at_ = At::discard;  // a partial batch
       return true;
     }
-    if (!batch_.sane() || (walked_ && batch_.last_offset() < walk_end_)) {
+    const bool before_from = batch_.sane() && batch_.last_offset() < plan_.from;
+    if (!batch_.sane() || (walked_ && !before_from && batch_.last_offset() < walk_end_)) {
       refuse_rest(store);
       at_ = At::discard;
       return true;
@@ -124,13 +128,14 @@ class Walker {
       walked_ = true;
     }
     splitter_.begin(store, plan_.slot, plan_.partition, batch_, plan_.from);
-    undecodable_ = false;
+    undecodable_ = stream_ended_ = false;
     form_ = Form::plain;
     packed_left_ = 0;
     if (batch_.control() || batch_.last_offset() < plan_.from) {
       form_ = Form::passed_over;
     } else if (batch_.codec() != 0) {
-      form_ = codec() == nullptr ? Form::passed_over : Form::packed;
+      codec_ = find_codec();
+      form_ = codec_ == nullptr ? Form::passed_over : Form::packed;
       undecodable_ = form_ == Form::passed_over;
     }
   }
@@ -159,21 +164,21 @@ class Walker {
 
   // Decompresses all of `here`, a windowful at a time.
   void unpack(Store& store, Bytes here) {
-    CodecStep step = CodecStep::more;
-    while (!undecodable_) {
+    while (!undecodable_ && !stream_ended_) {
       MutableBytes window = plan_.codecs->window;
       MutableBytes out{window.data + packed_left_, window.size - packed_left_};
       const uint32_t in_before = here.size;
       const uint32_t out_before = out.size;
-      step = codec()->run(here, out);
+      const CodecStep step = codec_->run(here, out);
       const uint32_t filled = packed_left_ + (out_before - out.size);
       const uint32_t used = splitter_.feed(store, plan_.wanted, {window.data, filled}, false);
       packed_left_ = filled - used;
       if (used != 0 && packed_left_ != 0) {
         std::memmove(window.data, window.data + used, packed_left_);
       }
-      if (step == CodecStep::damaged) undecodable_ = true;
-      if (step == CodecStep::done || (here.size == 0 && out.size != 0)) break;
+      undecodable_ = step == CodecStep::damaged;
+      stream_ended_ = step == CodecStep::done;
+      if (stream_ended_ || (here.size == 0 && out.size != 0)) break;
       if (here.size == in_before && out.size == out_before) undecodable_ = true;  // no progress
     }
   }
@@ -233,7 +238,7 @@ class Walker {
     return count != 0;
   }
 
-  Codec* codec() const {
+  Codec* find_codec() const {
     const uint8_t id = batch_.codec();
     if (plan_.codecs == nullptr || id >= CodecRegistry::kIds) return nullptr;
     return plan_.codecs->by_id[id];
@@ -242,7 +247,7 @@ class Walker {
     if (plan_.codecs->used_by == this) return true;
     if (plan_.codecs->used_by != nullptr) return false;
     plan_.codecs->used_by = this;
-    codec()->begin();
+    codec_->begin();
     return true;
   }
   void release_codec() {
@@ -251,6 +256,7 @@ class Walker {
 
   WalkPlan plan_{};
   BatchHeader batch_{};
+  Codec* codec_ = nullptr;
   Splitter splitter_{};
   Crc32c crc_{};
   int64_t walk_first_ = 0;
@@ -264,6 +270,7 @@ class Walker {
   bool walked_ = false;
   bool cut_ = false;
   bool undecodable_ = false;
+  bool stream_ended_ = false;
 };
 
 }  // namespace kshare

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Kafka's error codes as far as kshare acts on them. Others are kept as numbers and treated as unknown.
+// What:        Kafka's error codes as far as kshare acts on them. Others are kept as numbers and
+//              treated as unknown.
 // Flow:        wire -> core.
 // Source:      org.apache.kafka.common.protocol.Errors, by number.
 #ifndef KSHARE_WIRE_ERROR_CODE_HPP

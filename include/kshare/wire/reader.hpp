@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Reader: integers and strings out of a receive window that may hold only part of a response.
+// What:        Reader: integers and strings out of a receive window that may hold only part of a
+//              response.
 // Flow:        core/link.hpp fills the window -> Reader -> message/ and record/ decoders.
 // Memory:      a view of the link's window; nothing of its own.
 // Valid until: a view handed out (view, peek) is gone at the next space() call.
-// Errors:      malformed() once is malformed for good: a length points past the frame, or an element is larger than the
-//              window can ever hold. The link is closed then.
+// Errors:      malformed() once is malformed for good: a length points past the frame, or an
+//              element is larger than the window can ever hold. The link is closed then.
 //
-// A decoder is a row of small steps. Each begins with settle(), reads one element in schema order and ends with
-// commit(). If the window runs short, commit() takes the step back and answers false; the decoder returns and the very
-// same step is tried again when more bytes have come. What may be long (texts, tagged fields, arrays nobody wants) is
-// not read inside a step: copy(), skip() and tags() leave a debt behind, which settle() pays across as many windows as
-// it takes. A step may owe one copy or skip, as its last act, and tags behind it.
+// A decoder is a row of small steps. Each begins with settle(), reads one element in schema order
+// and ends with commit(). If the window runs short, commit() takes the step back and answers false;
+// the decoder returns and the very same step is tried again when more bytes have come. What may be
+// long (texts, tagged fields, arrays nobody wants) is not read inside a step: copy(), skip() and
+// tags() leave a debt behind, which settle() pays across as many windows as it takes. A step may
+// owe one copy or skip, as its last act, and tags behind it.
 //
 //   base_        begin_            pos_          end_        base_ + capacity_
 //   |  consumed  |  read by this   |  received,  |  space()  |
@@ -146,15 +148,16 @@ class Reader {
     malformed_ = true;
     return 0;
   }
-  // A compact array's count. Null gives 0. Each entry needs at least `entry_bytes_min`, so a count that the rest of
-  // the frame cannot hold is refused before anyone loops over it.
+  // A compact array's count. Null gives 0. Each entry needs at least `entry_bytes_min`, so a count
+  // that the rest of the frame cannot hold is refused before anyone loops over it.
   uint32_t array(uint32_t entry_bytes_min) {
     const uint32_t raw = uvarint();
     const uint32_t count = raw == 0 ? 0 : raw - 1;
     if (!failed_ && count > (frame_left_ - (pos_ - begin_)) / entry_bytes_min) malformed_ = true;
     return malformed_ || failed_ ? 0 : count;
   }
-  // A compact string of at most `max` octets, as a view into the window. Null gives data() == nullptr.
+  // A compact string of at most `max` octets, as a view into the window. Null gives data() ==
+  // nullptr.
   std::string_view view(uint32_t max) {
     const uint32_t raw = uvarint();
     if (raw == 0) return {};
@@ -164,7 +167,8 @@ class Reader {
     return {reinterpret_cast<const char*>(p), raw - 1};
   }
 
-  // ---- Debts. A compact string, copied to to[0..room) as far as it fits; answers how much will be there.
+  // ---- Debts. A compact string, copied to to[0..room) as far as it fits; answers how much will be
+  // there.
   uint32_t copy(char* to, uint32_t room) {
     const uint32_t raw = uvarint();
     if (raw <= 1 || !owe(raw - 1)) return 0;

@@ -2,10 +2,11 @@
 // What:        Writer: integers and strings into a send window, for one request.
 // Flow:        message/ encoders and core/session.hpp -> Writer -> core/link.hpp sends the window.
 // Memory:      the link's send window; nothing of its own.
-// Errors:      ok() turns false when something did not fit and stays so until rewind(); one check a request is enough.
+// Errors:      ok() turns false when something did not fit and stays so until rewind(); one check a
+//              request is enough.
 //
-// Arrays are begun, filled and ended: their count is one octet that end_array() sets, so an array of ours holds at most
-// kArrayMax entries; whoever has more sends them in the next request.
+// Arrays are begun, filled and ended: their count is one octet that end_array() sets, so an array
+// of ours holds at most kArrayMax entries; whoever has more sends them in the next request.
 #ifndef KSHARE_WIRE_WRITER_HPP
 #define KSHARE_WIRE_WRITER_HPP
 

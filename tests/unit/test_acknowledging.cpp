@@ -1,0 +1,627 @@
+// SPDX-License-Identifier: Apache-2.0
+// Acknowledging, the whole consumer against the mini broker in virtual time: what becomes of a
+// record, who is told, and what never happens twice.
+#include <doctest/doctest.h>
+
+#include "../support/scene.hpp"
+
+using kshare::Ack;
+using kshare::Errc;
+using kshare::EventType;
+using minibroker::State;
+using world::check_clean;
+using world::check_sums;
+using world::records;
+using world::Scene;
+
+namespace {
+
+minibroker::Config config(int64_t lock_ms, int nodes = 1) {
+  minibroker::Config c;
+  c.lock_ms = lock_ms;
+  c.nodes = nodes;
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("accept: never again; release: again with a count one higher; reject: never again") {
+  Scene s;
+  s.m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+  s.m.judge = [](const kshare::Record& record, Ack& ack) {
+    const Ack kinds[] = {Ack::accept, Ack::release, Ack::reject};
+    ack = record.delivery_count > 1 ? Ack::accept : kinds[record.offset % 3];
+    return true;
+  };
+  s.start(1, 12);
+  CHECK(s.w.run_until([&] { return s.stats().acks_ok == 16; }));
+  CHECK(s.m.seen.size() == 16);
+  for (const auto& entry : s.m.times()) {
+    const bool released = entry.first.second % 3 == 1;
+    CHECK(entry.second == (released ? 2 : 1));
+    CHECK(s.state(entry.first.second) ==
+          (entry.first.second % 3 == 2 ? State::Archived : State::Acknowledged));
+  }
+  for (const auto& seen : s.m.seen) CHECK((seen.count == 2 ? seen.offset % 3 == 1 : true));
+  CHECK(s.stats().redelivered == 4);
+  CHECK(s.stats().released == 4);
+  CHECK(s.stats().rejected == 4);
+  CHECK(s.w.broker.start_offset("group", "t", 0) == 12);
+  CHECK(s.w.close(s.m));
+  check_sums(s.consumer());
+  check_clean(s.w);
+}
+
+TEST_CASE("un-acked: it comes back after the lock with count 2, and the old handle is void") {
+  Scene s(config(1000));
+  s.hold_all();
+  s.start(1, 5);
+  REQUIRE(s.until_seen(5));
+  const int64_t since = s.w.now;
+  REQUIRE(s.until_seen(10));
+  CHECK(s.w.now - since >= 900);
+  CHECK(s.w.now - since <= 1500);
+  for (size_t i = 5; i < 10; ++i) CHECK(s.m.seen[i].count == 2);
+  CHECK(s.m.event_count(EventType::lock_expired) == 5);
+  for (size_t i = 0; i < 5; ++i) {
+    CHECK(s.ack(i, Ack::accept) == kshare::Status{Errc::lock_lost, 0});
+    CHECK(s.ack(i, Ack::accept) == kshare::Status{Errc::unknown_record, 0});
+  }
+  for (size_t i = 5; i < 10; ++i) CHECK(s.ack(i, Ack::accept).ok());
+  CHECK(s.until_settled());
+  CHECK(s.stats().acks_ok == 5);
+  CHECK(s.stats().acks_failed == 5);
+  for (int64_t offset = 0; offset < 5; ++offset) CHECK(s.times(0, offset) == 1);
+  check_sums(s.consumer());
+  check_clean(s.w);
+}
+
+TEST_CASE("the delivery limit archives: released each time, a record is not seen beyond it") {
+  minibroker::Config c;
+  c.delivery_limit = 3;
+  Scene s(c);
+  s.m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+  s.m.judge = [](const kshare::Record&, Ack& ack) {
+    ack = Ack::release;
+    return true;
+  };
+  s.start(1, 4);
+  REQUIRE(s.until_seen(12));
+  s.w.run_for(3000);
+  CHECK(s.m.seen.size() == 12);
+  CHECK(s.stats().released == 12);
+  CHECK(s.w.broker.start_offset("group", "t", 0) == 4);
+  for (int64_t offset = 0; offset < 4; ++offset) CHECK(s.state(offset) == State::Archived);
+  check_clean(s.w);
+}
+
+TEST_CASE("change of mind: before it was sent the last word wins, after that it is refused") {
+  Scene s;
+  s.hold_all();
+  s.m.options.ack_linger_ms = 400;
+  s.start(1, 3);
+  REQUIRE(s.until_seen(3));
+  s.w.broker.set_throttle(0);
+  CHECK(s.ack(0, Ack::accept).ok());
+  CHECK(s.ack(0, Ack::release).ok());
+  CHECK(s.ack(0, Ack::reject).ok());
+  CHECK(s.ack(1, Ack::reject).ok());
+  CHECK(s.ack(1, Ack::accept).ok());
+  CHECK(s.ack(2, Ack::accept).ok());
+  bool asked = false;
+  s.on_answer = [&](int, std::string&) {  // the broker has it, the answer is on its way
+    if (s.times(0, 0) != 1 || asked) return true;
+    asked = true;
+    CHECK(s.ack(0, Ack::accept) == kshare::Status{Errc::already_acknowledged, 0});
+    return true;
+  };
+  CHECK(s.until_settled());
+  CHECK(asked);
+  CHECK(s.ack(0, Ack::accept) == kshare::Status{Errc::unknown_record, 0});
+  CHECK(s.times(0, 0) == 1);
+  CHECK(s.last(0, 0)->type == minibroker::kReject);
+  CHECK(s.last(0, 1)->type == minibroker::kAccept);
+  CHECK(s.stats().acks_ok == 3);
+  CHECK(s.stats().rejected == 1);
+  CHECK(s.stats().released == 0);
+  check_clean(s.w);
+}
+
+TEST_CASE("unknown ids, old ids and an invalid type are refused, and nothing changes") {
+  Scene s;
+  s.hold_all();
+  s.start(1, 2);
+  REQUIRE(s.until_seen(2));
+  const kshare::RecordId good = s.m.ids[0];
+  kshare::RecordId bad = good;
+  CHECK(s.consumer().acknowledge(kshare::RecordId{}, Ack::accept).code == Errc::unknown_record);
+  bad.slot = 60000;
+  CHECK(s.consumer().acknowledge(bad, Ack::accept).code == Errc::unknown_record);
+  bad = good;
+  ++bad.generation;
+  CHECK(s.consumer().acknowledge(bad, Ack::accept).code == Errc::unknown_record);
+  bad.generation = good.generation - 1;
+  CHECK(s.consumer().acknowledge(bad, Ack::accept).code == Errc::unknown_record);
+  for (int type : {0, 4, 5, 200}) {
+    CHECK_FALSE(s.consumer().acknowledge(good, static_cast<Ack>(type)).ok());
+  }
+  CHECK(s.consumer().unsettled() == 2);
+  s.w.run_for(500);
+  CHECK(s.settled.empty());
+  s.ack_all();
+  CHECK(s.until_settled());
+  CHECK(s.stats().acks_ok == 2);
+  check_clean(s.w);
+}
+
+TEST_CASE("a record of another consumer is refused") {
+  Scene s;
+  s.hold_all();
+  world::Member<> other(2);
+  other.options = s.m.options;
+  other.options.group_id = "other";
+  other.judge = s.m.judge;
+  s.w.join(other);
+  s.start(1, 3);
+  REQUIRE(other.start({"t"}).ok());
+  REQUIRE(s.w.run_until([&] { return s.m.seen.size() == 3 && other.seen.size() == 3; }));
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK(s.consumer().acknowledge(other.ids[i], Ack::accept).code == Errc::unknown_record);
+  }
+  s.w.run_for(500);
+  CHECK(s.settled.empty());
+  check_clean(s.w);
+}
+
+TEST_CASE("a random mix of accept, release and reject: exact accounting") {
+  struct Shape {
+    int topics, partitions;
+  };
+  for (const Shape shape : {Shape{1, 1}, Shape{4, 1}, Shape{1, 4}, Shape{2, 2}, Shape{4, 4}}) {
+    CAPTURE(shape.topics);
+    CAPTURE(shape.partitions);
+    minibroker::Config c;
+    c.delivery_limit = 10;
+    Scene s(c);
+    s.m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+    uint64_t random = 7;
+    std::map<std::string, int> last;  // topic/partition/offset -> what was said last
+    s.m.judge = [&](const kshare::Record& record, Ack& ack) {
+      random = random * 6364136223846793005u + 1442695040888963407u;
+      const Ack kinds[] = {Ack::accept, Ack::accept, Ack::release, Ack::reject};
+      ack = record.delivery_count >= 9 ? Ack::accept : kinds[random >> 62];
+      last[std::string(record.topic) + std::to_string(record.partition) + "/" +
+           std::to_string(record.offset)] = static_cast<int>(ack);
+      return true;
+    };
+    std::vector<std::string> names;
+    for (int t = 0; t < shape.topics; ++t) {
+      names.push_back("t" + std::to_string(t));
+      s.w.broker.add_topic(names.back(), shape.partitions);
+      for (int p = 0; p < shape.partitions; ++p) {
+        for (int b = 0; b < 5; ++b) s.w.broker.append(names.back(), p, records(7 + 3 * b));
+      }
+    }
+    std::vector<std::string_view> views(names.begin(), names.end());
+    REQUIRE(s.consumer().start(s.m.options).ok());
+    REQUIRE(s.consumer().subscribe({views.data(), static_cast<uint32_t>(views.size())}).ok());
+    const auto through = [&] {
+      for (const std::string& name : names) {
+        for (int p = 0; p < shape.partitions; ++p) {
+          if (s.w.broker.start_offset("group", name, p) != 65) return false;
+        }
+      }
+      return s.consumer().unsettled() == 0;
+    };
+    CHECK(s.w.run_until(through, 120000));
+    uint64_t rejected = 0;
+    for (const auto& entry : last) {
+      CHECK(entry.second != static_cast<int>(Ack::release));
+      rejected += entry.second == static_cast<int>(Ack::reject) ? 1 : 0;
+    }
+    const auto count = static_cast<uint64_t>(65 * shape.topics * shape.partitions);
+    CHECK(last.size() == count);
+    CHECK(s.stats().rejected == rejected);
+    CHECK(s.stats().records == s.stats().acks_ok);
+    CHECK(s.stats().acks_ok - s.stats().released == count);
+    CHECK(s.stats().redelivered == s.stats().released);
+    CHECK(s.w.close(s.m));
+    check_clean(s.w);
+  }
+}
+
+TEST_CASE("ack results: 7, 14, 15, 16 are retried while the lock holds") {
+  for (const int16_t error : {int16_t{7}, int16_t{14}, int16_t{15}, int16_t{16}}) {
+    CAPTURE(error);
+    Scene s;
+    s.hold_all();
+    s.start(2, 3);
+    REQUIRE(s.until_seen(6));
+    s.w.broker.fail_acks("t", 1, error, 3);
+    s.ack_all();
+    CHECK(s.until_settled());
+    CHECK(s.stats().acks_ok == 6);
+    CHECK(s.stats().acks_failed == 0);
+    CHECK(s.times(0, 0) == 1);  // the other partition's are not sent again
+    CHECK(s.times(1, 0) == 4);
+    CHECK_FALSE(s.m.has_event(EventType::acks_failed));
+    check_clean(s.w);
+  }
+}
+
+TEST_CASE("ack results: a retriable error is not retried beyond the lock, nor in a hot loop") {
+  Scene s(config(1000));
+  s.hold_all();
+  s.start(1, 3);
+  REQUIRE(s.until_seen(3));
+  s.w.broker.fail_acks("t", 0, 15, 1000000);
+  const int64_t requests = s.w.broker.requests_total();
+  s.ack_all();
+  REQUIRE(s.until_seen(6, 3000));  // they come again
+  CHECK(s.m.seen[3].count == 2);
+  CHECK(s.stats().acks_failed == 3);
+  CHECK(s.w.broker.requests_total() - requests < 30);
+  check_sums(s.consumer());
+  check_clean(s.w);
+}
+
+TEST_CASE("ack results: every other error fails the acks of that partition at once") {
+  for (const int16_t error : {int16_t{3}, int16_t{6}, int16_t{29}, int16_t{42}, int16_t{69},
+                              int16_t{74}, int16_t{121}, int16_t{-1}, int16_t{999}}) {
+    CAPTURE(error);
+    Scene s;
+    s.hold_all();
+    s.start(2, 3);
+    REQUIRE(s.until_seen(6));
+    s.w.broker.fail_acks("t", 1, error, 1);
+    for (size_t i = 0; i < 6; ++i) CHECK(s.ack(i, Ack::accept).ok());
+    CHECK(s.w.run_until([&] { return s.stats().acks_ok + s.stats().acks_failed >= 6; }));
+    CHECK(s.stats().acks_ok == 3);
+    CHECK(s.stats().acks_failed == 3);
+    CHECK(s.times(1, 0) == 1);
+    bool told = false;
+    for (const auto& event : s.m.events) {
+      if (event.type != EventType::acks_failed) continue;
+      told = true;
+      CHECK(event.status == kshare::Status{Errc::broker_error, error});
+      CHECK(event.partition == 1);
+      CHECK(event.value == 3);
+      CHECK(event.words() == "t");
+    }
+    CHECK(told);
+    check_clean(s.w);
+  }
+}
+
+TEST_CASE("a lost answer: the acks are unknown, said so, and never sent again") {
+  Scene s;
+  s.hold_all();
+  s.m.options.request_timeout_ms = 500;
+  s.start(1, 4);
+  REQUIRE(s.until_seen(4));
+  int dropped = 0;
+  s.on_answer = [&](int, std::string&) {
+    if (s.settled.empty() || dropped != 0) return true;
+    ++dropped;
+    return false;
+  };
+  s.ack_all();
+  CHECK(s.w.run_until([&] { return s.stats().acks_unknown != 0; }));
+  CHECK(dropped == 1);
+  s.w.run_for(3000);
+  CHECK(s.stats().acks_unknown == 4);
+  CHECK(s.stats().acks_ok == 0);
+  for (int64_t offset = 0; offset < 4; ++offset) CHECK(s.times(0, offset) == 1);
+  for (const auto& event : s.m.events) {
+    if (event.type == EventType::acks_unknown) CHECK(event.value == 4);
+  }
+  CHECK(s.m.event_count(EventType::acks_unknown) == 1);
+  CHECK(s.m.seen.size() == 4);
+  check_sums(s.consumer());
+  check_clean(s.w);
+}
+
+TEST_CASE("a lost connection: acks that were never sent go over the next one, each once") {
+  for (const bool noticed : {true, false}) {
+    CAPTURE(noticed);
+    Scene s;
+    s.hold_all();
+    s.start(1, 6);
+    REQUIRE(s.until_seen(6));
+    for (size_t i = 0; i < 3; ++i) CHECK(s.ack(i, Ack::accept).ok());
+    const int old = s.m.pool.transports[1].conn();
+    if (noticed) {
+      s.w.broker.close_connection(old, s.w.now);
+    } else {
+      s.m.pool.transports[1].forget();
+    }
+    s.w.run_for(2000);
+    for (int64_t offset = 0; offset < 3; ++offset) CHECK(s.times(0, offset) == 1);
+    if (noticed) {  // the broker has given them back: they come again
+      CHECK(s.stats().acks_failed == 3);
+      CHECK(s.m.times()[{0, 0}] == 2);
+    } else {
+      CHECK(s.stats().acks_ok == 3);
+      CHECK(s.m.seen.size() == 6);
+      for (size_t i = 3; i < 6; ++i) CHECK(s.ack(i, Ack::accept).ok());
+      CHECK(s.until_settled());
+      CHECK(s.stats().acks_ok == 6);
+    }
+    check_sums(s.consumer());
+    if (!noticed) s.w.broker.disconnect(old, s.w.now);
+    check_clean(s.w);
+  }
+}
+
+TEST_CASE("acks after unsubscribe go where the record came from") {
+  Scene s;
+  s.hold_all();
+  s.start(2, 10);
+  s.m.takes_max = 1;
+  REQUIRE(s.until_seen(4));
+  s.m.takes = false;
+  REQUIRE(s.consumer().unsubscribe().ok());
+  s.w.run_for(1000);
+  CHECK(s.stats().acks_ok == 0);
+  s.ack_all();
+  CHECK(s.until_settled());
+  CHECK(s.stats().acks_ok == s.m.seen.size());
+  for (const auto& seen : s.m.seen) CHECK(s.state(seen.offset, seen.partition) == State::Acknowledged);
+  // The rest was given back, and the session is over.
+  s.w.run_for(500);
+  CHECK(s.w.broker.sessions(0) == 0);
+  for (int64_t offset = 0; offset < 10; ++offset) CHECK(s.state(offset, 1) != State::Acquired);
+  CHECK(s.consumer().assignment_count() == 0);
+  check_sums(s.consumer());
+  check_clean(s.w);
+}
+
+TEST_CASE("acks after the partition went to another member still count") {
+  Scene s;
+  s.hold_all();
+  s.start(4, 10);
+  s.m.takes_max = 1;
+  REQUIRE(s.until_seen(12));
+  world::Member<> other(2);
+  other.options = s.m.options;
+  other.options.acknowledgement_mode = kshare::AckMode::implicit_mode;
+  s.w.join(other);
+  REQUIRE(other.start({"t"}).ok());
+  REQUIRE(s.w.run_until([&] { return s.consumer().assignment_count() == 2; }));
+  s.w.run_for(200);
+  size_t acked = 0;
+  for (; acked < s.m.ids.size(); ++acked) CHECK(s.ack(acked, Ack::accept).ok());
+  s.m.judge = nullptr;
+  s.m.takes_max = UINT32_MAX;
+  CHECK(s.w.run_until([&] {
+    for (int p = 0; p < 4; ++p) {
+      if (s.w.broker.start_offset("group", "t", p) != 10) return s.m.seen.empty();
+    }
+    return true;
+  }, 40000));
+  CHECK(s.stats().acks_failed == 0);
+  CHECK(s.m.seen.size() + other.seen.size() >= 40);
+  for (const auto& entry : s.m.times()) {  // what was acknowledged here came to nobody else
+    CHECK(entry.second + other.times()[entry.first] >= 1);
+  }
+  check_clean(s.w);
+}
+
+TEST_CASE("acks after the leader moved go where the record came from, or fail with the reason") {
+  Scene s(config(30000, 2));
+  s.hold_all();
+  s.w.broker.add_topic("t", 2);
+  s.w.broker.move_leader("t", 0, 0);
+  s.w.broker.move_leader("t", 1, 0);
+  s.w.broker.append("t", 0, records(5));
+  s.w.broker.append("t", 1, records(5));
+  REQUIRE(s.m.start({"t"}).ok());
+  REQUIRE(s.until_seen(10));
+  s.w.broker.move_leader("t", 0, 1);
+  s.w.run_for(1000);
+  const size_t before = s.m.ids.size();
+  for (size_t i = 0; i < 10; ++i) static_cast<void>(s.ack(i, Ack::accept));
+  s.w.run_for(1000);
+  CHECK(s.stats().acks_ok == 5);  // those of the partition that stayed
+  CHECK(s.stats().acks_failed == 5);
+  for (int64_t offset = 0; offset < 5; ++offset) CHECK(s.times(1, offset) == 1);
+  for (size_t i = before; i < s.m.ids.size(); ++i) static_cast<void>(s.ack(i, Ack::accept));
+  REQUIRE(s.w.run_until([&] { return s.m.seen.size() == 15; }, 40000));
+  for (size_t i = 10; i < 15; ++i) static_cast<void>(s.ack(i, Ack::accept));
+  CHECK(s.w.run_until([&] { return s.stats().acks_ok == 10; }));
+  CHECK(s.w.broker.start_offset("group", "t", 0) == 5);
+  check_sums(s.consumer());
+  check_clean(s.w);
+}
+
+TEST_CASE("late acks do not take good ones down with them") {
+  Scene s(config(1000));
+  s.hold_all();
+  s.m.options.fetch_max_wait_ms = 500;
+  s.m.options.fetch_min_bytes = 1;
+  s.start(1, 0);
+  // The long poll begins, and 200 ms later there are records: their lock ends between 1000 ms after
+  // the request and 1000 ms after the answer.
+  REQUIRE(s.w.run_until([&] { return s.stats().fetches >= 2; }));
+  s.w.run_for(10);
+  const int64_t sent = s.w.now;
+  s.w.run_for(60);
+  s.w.broker.append("t", 0, records(3));
+  REQUIRE(s.until_seen(3));
+  s.w.run_for(500);
+  s.w.broker.append("t", 0, records(3));
+  REQUIRE(s.until_seen(6));
+  s.w.run_until([&] { return s.w.now >= s.m.seen.size() * 0 + sent + 1010; });
+  const kshare::Engine& engine = s.consumer().engine();
+  int late = 0;
+  int sound = 0;
+  for (uint32_t i = 0; i < engine.tables().lots.count(); ++i) {
+    const kshare::Lot& lot = engine.tables().lots[i];
+    if (!lot.used) continue;
+    const auto its = kshare::ack_class(lot, s.now());
+    late += its == kshare::AckClass::late ? 1 : 0;
+    sound += its == kshare::AckClass::sound ? 1 : 0;
+  }
+  REQUIRE(late == 1);
+  REQUIRE(sound == 1);
+  s.ack_all();
+  CHECK(s.until_settled());
+  REQUIRE(s.last(0, 0) != nullptr);
+  REQUIRE(s.last(0, 3) != nullptr);
+  CHECK(s.last(0, 3)->error == 0);
+  CHECK(s.last(0, 3)->request < s.last(0, 0)->request);
+  for (int64_t offset = 0; offset < 6; ++offset) CHECK(s.times(0, offset) == 1);
+  check_sums(s.consumer());
+  check_clean(s.w);
+}
+
+TEST_CASE("an offset that expired and came back to the same member: only the new handle settles") {
+  Scene s(config(1000));
+  s.hold_all();
+  s.start(1, 3);
+  REQUIRE(s.until_seen(6, 4000));
+  const auto again = s.m.times();
+  for (const auto& entry : again) CHECK(entry.second == 2);
+  for (size_t i = 0; i < 3; ++i) CHECK(s.ack(i, Ack::reject).code == Errc::lock_lost);
+  for (size_t i = 3; i < 6; ++i) CHECK(s.ack(i, Ack::accept).ok());
+  CHECK(s.until_settled());
+  for (int64_t offset = 0; offset < 3; ++offset) {
+    CHECK(s.times(0, offset) == 1);
+    CHECK(s.state(offset) == State::Acknowledged);
+  }
+  check_sums(s.consumer());
+  check_clean(s.w);
+}
+
+TEST_CASE("acks made while a request is in flight are coalesced into the next one") {
+  Scene s;
+  s.hold_all();
+  s.m.options.ack_linger_ms = 0;
+  s.start(1, 20);
+  REQUIRE(s.until_seen(20));
+  CHECK(s.ack(0, Ack::accept).ok());
+  bool done = false;
+  s.on_answer = [&](int, std::string&) {
+    if (s.times(0, 0) == 0 || done) return true;
+    done = true;
+    for (size_t i = 1; i < 20; ++i) CHECK(s.ack(i, Ack::accept).ok());
+    return true;
+  };
+  CHECK(s.until_settled());
+  CHECK(done);
+  CHECK(s.stats().acks_ok == 20);
+  for (int64_t offset = 1; offset < 20; ++offset) {
+    CHECK(s.times(0, offset) == 1);
+    CHECK(s.last(0, offset)->request == s.last(0, 1)->request);
+  }
+  check_clean(s.w);
+}
+
+TEST_CASE("more acks than one request holds go in several, none is lost, none is sent twice") {
+  Scene s;
+  s.hold_all();
+  s.m.options.acquire_mode = kshare::AcquireMode::record_limit;
+  s.w.broker.add_topic("t", 12);
+  for (int p = 0; p < 12; ++p) s.w.broker.append("t", p, records(4, 8));
+  REQUIRE(s.m.start({"t"}).ok());
+  REQUIRE(s.until_seen(48, 5000));
+  for (size_t i = 0; i < s.m.ids.size(); ++i) {
+    CHECK(s.ack(i, s.m.seen[i].offset % 2 == 0 ? Ack::accept : Ack::reject).ok());
+  }
+  CHECK(s.until_settled());
+  CHECK(s.stats().acks_ok == 48);
+  std::map<int, int> requests;
+  for (int p = 0; p < 12; ++p) {
+    for (int64_t offset = 0; offset < 4; ++offset) {
+      CHECK(s.times(p, offset) == 1);
+      ++requests[s.last(p, offset)->request];
+    }
+  }
+  CHECK(requests.size() >= 2);
+  CHECK(requests.size() <= 3);
+  check_clean(s.w);
+}
+
+TEST_CASE("acks that wait make nobody spin: not behind a long poll, not while the leader is down") {
+  Scene s;
+  s.hold_all();
+  s.start(1, 3);
+  REQUIRE(s.until_seen(3));
+  uint64_t turns = s.w.turns;
+  s.w.run_for(5000);  // held records: short polls
+  CHECK(s.w.turns - turns < 5000 / 100 * 8);
+  s.m.pool.transports[1].stall = true;
+  CHECK(s.ack(0, Ack::accept).ok());
+  turns = s.w.turns;
+  s.w.run_for(5000);
+  CHECK(s.w.turns - turns < 200);
+  s.m.pool.transports[1].refuse = true;
+  s.m.pool.transports[1].stall = false;
+  s.m.pool.transports[1].forget();
+  turns = s.w.turns;
+  s.w.run_for(5000);
+  CHECK(s.w.turns - turns < 200);
+  check_sums(s.consumer());
+}
+
+TEST_CASE("release_unseen: what an application does not take goes back in time, and is told") {
+  Scene s(config(1000));
+  s.m.takes = false;
+  s.start(1, 10);
+  REQUIRE(s.w.run_until([&] { return s.m.has_event(EventType::released_unseen); }, 3000));
+  CHECK(s.m.seen.empty());
+  CHECK(s.w.now < 1000 + 2000);
+  s.w.run_for(100);
+  CHECK(s.times(0, 0) >= 1);
+  CHECK(s.last(0, 0)->type == minibroker::kRelease);
+  CHECK(s.last(0, 0)->error == 0);
+  CHECK(s.stats().expired >= 10);
+  CHECK(s.stats().records == 0);
+  check_clean(s.w);
+}
+
+TEST_CASE("implicit mode: asking for the next accepts, an explicit word overrides") {
+  Scene s;
+  s.start(1, 4);
+  kshare::Record record;
+  s.m.takes = false;
+  REQUIRE(s.w.run_until([&] { return s.consumer().next(record, s.now()); }));
+  CHECK(record.offset == 0);
+  CHECK(s.consumer().acknowledge(record, Ack::reject).ok());  // the override
+  REQUIRE(s.consumer().next(record, s.now()));
+  CHECK(record.offset == 1);
+  const kshare::RecordId one = record.id;
+  s.w.run_for(300);
+  CHECK(s.times(0, 0) == 1);
+  CHECK(s.last(0, 0)->type == minibroker::kReject);
+  CHECK(s.times(0, 1) == 0);  // poll() accepts nothing
+  REQUIRE(s.consumer().next(record, s.now()));
+  CHECK(record.offset == 2);
+  CHECK(s.consumer().acknowledge(one, Ack::release).ok());  // not sent yet: the last word
+  REQUIRE(s.consumer().next(record, s.now()));
+  CHECK(record.offset == 3);
+  CHECK_FALSE(s.consumer().next(record, s.now()));  // accepts the last one
+  CHECK(s.w.run_until([&] { return s.stats().acks_ok == 4; }));
+  CHECK(s.last(0, 1)->type == minibroker::kRelease);
+  CHECK(s.last(0, 2)->type == minibroker::kAccept);
+  CHECK(s.last(0, 3)->type == minibroker::kAccept);
+  check_clean(s.w);
+}
+
+TEST_CASE("implicit mode: a record whose lock is gone when the next is asked for counts as failed") {
+  Scene s(config(1000));
+  s.m.takes = false;
+  s.start(1, 1);
+  kshare::Record record;
+  REQUIRE(s.w.run_until([&] { return s.consumer().next(record, s.now()); }));
+  s.w.run_for(1100);
+  REQUIRE(s.w.run_until([&] { return s.consumer().next(record, s.now()); }));
+  CHECK(record.delivery_count == 2);
+  CHECK(s.stats().acks_failed == 1);
+  CHECK_FALSE(s.consumer().next(record, s.now()));
+  CHECK(s.until_settled());
+  CHECK(s.stats().acks_ok == 1);
+  CHECK(s.times(0, 0) == 1);
+  check_sums(s.consumer());
+  check_clean(s.w);
+}

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: Apache-2.0
+// core/link.hpp: the life of one connection, one behaviour a test.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../support/decoders.hpp"
+#include "kshare/core/link.hpp"
+
+using decoders::Build;
+using decoders::Message;
+using kshare::Api;
+using kshare::Instant;
+using kshare::kNever;
+using kshare::Link;
+using kshare::LinkState;
+
+namespace {
+
+constexpr uint32_t kSendBytes = 256;
+
+// A link with windows of its own, and the octets on its wire.
+struct Wire {
+  explicit Wire(uint32_t window = 512)
+      : receive(new uint8_t[window]), sending(new uint8_t[kSendBytes]) {
+    link.attach({receive.get(), window}, {sending.get(), kSendBytes});
+    shared.options.client_id = "id";
+    shared.events.attach({events.data(), static_cast<uint32_t>(events.size())});
+    shared.random.seed(5);
+  }
+
+  // What the link has to send, taken off it.
+  Message take() {
+    const kshare::Bytes bytes = link.unsent();
+    const Message message(bytes.begin(), bytes.end());
+    link.sent(bytes.size, shared);
+    return message;
+  }
+  // As much of the octets as the window takes; answers how much that was.
+  uint32_t give(const Message& octets, uint32_t at = 0, uint32_t limit = UINT32_MAX) {
+    const kshare::MutableBytes space = link.space();
+    const uint32_t count = std::min({decoders::size_of(octets) - at, space.size, limit});
+    if (count != 0) std::memcpy(space.data, octets.data() + at, count);
+    link.received(count, now, shared);
+    return count;
+  }
+  void open() {
+    link.set_target(7, now);
+    link.on_opening(now, 1000);
+  }
+  void connect() {
+    open();
+    link.on_connected(now, shared);
+  }
+  void become_ready(int32_t correlation = 1) {
+    connect();
+    take();
+    give(frame(correlation, versions()));
+    REQUIRE(link.in_answer());
+    REQUIRE(link.negotiate(now, shared) == Link::Negotiation::ready);
+  }
+  // Sends a Metadata request without topics.
+  void ask(int64_t timeout_ms = 1000) {
+    kshare::Writer out = link.begin(Api::metadata, 12, shared);
+    out.empty_array();
+    out.no_tags();
+    link.send(out, Api::metadata, now, timeout_ms, shared);
+    take();
+  }
+
+  static Message frame(int32_t correlation, const Message& body, bool tags = false) {
+    Build b;
+    b.i32(static_cast<int64_t>(body.size()) + (tags ? 5 : 4)).i32(correlation);
+    if (tags) b.tags();
+    b.message.insert(b.message.end(), body.begin(), body.end());
+    return b.message;
+  }
+  static Message versions(int16_t without = -1, int16_t share_fetch_max = 2) {
+    Build b;
+    b.i16(0).array(without == -1 ? 7 : 6);
+    for (const kshare::ApiRow& row : kshare::kApiRows) {
+      if (row.key == without) continue;
+      const int max = row.key == 78 ? share_fetch_max : row.max + 3;
+      b.i16(row.key).i16(0).i16(max).tags();
+    }
+    return b.i32(0).tags().message;
+  }
+
+  std::unique_ptr<uint8_t[]> receive;
+  std::unique_ptr<uint8_t[]> sending;
+  std::vector<kshare::Event> events = std::vector<kshare::Event>(8);
+  kshare::Shared shared{};
+  Link link{};
+  Instant now{1000};
+};
+
+}  // namespace
+
+TEST_CASE("a link without a target is idle and waits for nothing") {
+  Wire w;
+  CHECK(w.link.state() == LinkState::idle);
+  CHECK_FALSE(w.link.in_use());
+  CHECK_FALSE(w.link.wants_open(w.now));
+  CHECK(w.link.deadline(w.now) == kNever);
+  w.link.on_lost(w.now, w.shared);
+  CHECK(w.link.state() == LinkState::idle);
+}
+
+TEST_CASE("a link with a target opens at once") {
+  Wire w;
+  w.link.set_target(7, w.now);
+  CHECK(w.link.target() == 7);
+  CHECK(w.link.state() == LinkState::waiting);
+  CHECK(w.link.wants_open(w.now));
+  CHECK(w.link.deadline(w.now) == w.now);
+  w.link.on_opening(w.now, 1000);
+  CHECK(w.link.state() == LinkState::opening);
+  CHECK_FALSE(w.link.wants_open(w.now));
+}
+
+TEST_CASE("connecting that takes too long has timed out") {
+  Wire w;
+  w.open();
+  CHECK(w.link.deadline(w.now) == w.now + 1000);
+  CHECK_FALSE(w.link.timed_out(w.now + 999));
+  CHECK(w.link.timed_out(w.now + 1000));
+}
+
+TEST_CASE("a new connection asks for the versions first, in the frame the protocol wants") {
+  Wire w;
+  w.connect();
+  CHECK(w.link.state() == LinkState::negotiating);
+  CHECK(w.link.busy());
+  CHECK_FALSE(w.link.can_send(w.now));
+  Build body;
+  body.i16(18).i16(3).i32(1).i16(2).raw("id").tags().text("kshare").text(kshare::kVersion).tags();
+  Build wanted;
+  wanted.i32(static_cast<int64_t>(body.message.size()));
+  wanted.message.insert(wanted.message.end(), body.message.begin(), body.message.end());
+  CHECK(w.take() == wanted.message);
+  CHECK(w.link.unsent().size == 0);
+}
+
+TEST_CASE("a broker that does all we need makes the link ready") {
+  Wire w;
+  w.become_ready();
+  CHECK(w.link.ready());
+  CHECK_FALSE(w.link.busy());
+  CHECK(w.link.can_send(w.now));
+  CHECK(w.link.can(Api::share_fetch));
+  CHECK(w.link.deadline(w.now) == kNever);
+}
+
+TEST_CASE("a broker that lacks an API, or our version of it, is too old") {
+  for (const kshare::ApiRow& row : kshare::kApiRows) {
+    if (row.key == 18) continue;
+    Wire w;
+    w.connect();
+    w.give(Wire::frame(1, Wire::versions(row.key)));
+    REQUIRE(w.link.in_answer());
+    CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::too_old);
+  }
+  Wire w;
+  w.connect();
+  w.give(Wire::frame(1, Wire::versions(-1, 1)));  // Kafka 4.1
+  REQUIRE(w.link.in_answer());
+  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::too_old);
+  CHECK_FALSE(w.link.can(Api::share_fetch));
+  CHECK(w.link.can(Api::share_acknowledge));
+}
+
+TEST_CASE("a broker that begins above our versions is too old for none, but cannot be spoken to") {
+  Wire w;
+  w.connect();
+  Build b;
+  b.i16(0).array(7);
+  for (const kshare::ApiRow& row : kshare::kApiRows) b.i16(row.key).i16(40).i16(50).tags();
+  w.give(Wire::frame(1, b.i32(0).tags().message));
+  REQUIRE(w.link.in_answer());
+  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::too_old);
+}
+
+TEST_CASE("error 35 with a body of version 0 asks again with version 0 on the same connection") {
+  Wire w;
+  w.connect();
+  w.take();
+  w.give(Wire::frame(1, Build{}.i16(35).i32(1).i16(18).i16(0).i16(2).message));
+  REQUIRE(w.link.in_answer());
+  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::unfinished);
+  CHECK(w.link.state() == LinkState::negotiating);
+  Build wanted;  // version 0: header without tags, no body
+  wanted.i32(12).i16(18).i16(0).i32(2).i16(2).raw("id");
+  CHECK(w.take() == wanted.message);
+  Build b;
+  b.i16(0).i32(7);
+  for (const kshare::ApiRow& row : kshare::kApiRows) b.i16(row.key).i16(0).i16(row.max);
+  w.give(Wire::frame(2, b.message));
+  REQUIRE(w.link.in_answer());
+  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::ready);
+}
+
+TEST_CASE("error 35 to version 0 as well is no Kafka answer") {
+  Wire w;
+  w.connect();
+  w.give(Wire::frame(1, Build{}.i16(35).i32(0).message));
+  REQUIRE(w.link.in_answer());
+  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::unfinished);
+  w.give(Wire::frame(2, Build{}.i16(35).i32(0).message));
+  REQUIRE(w.link.in_answer());
+  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::unfinished);
+  CHECK(w.link.reader().malformed());
+}
+
+TEST_CASE("any other error in the versions' answer ends the connection") {
+  Wire w;
+  w.connect();
+  w.give(Wire::frame(1, Build{}.i16(58).array(0).i32(0).tags().message));
+  REQUIRE(w.link.in_answer());
+  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::unfinished);
+  CHECK(w.link.reader().malformed());
+}
+
+TEST_CASE("no answer to the versions is a time-out") {
+  Wire w;
+  w.shared.options.request_timeout_ms = 700;
+  w.connect();
+  CHECK_FALSE(w.link.timed_out(w.now + 699));
+  CHECK(w.link.timed_out(w.now + 700));
+}
+
+TEST_CASE("a lost connection waits before the next try, longer each time, at most a second or so") {
+  Wire w;
+  w.shared.options.reconnect_backoff_ms = 50;
+  w.shared.options.reconnect_backoff_max_ms = 1000;
+  w.link.set_target(7, w.now);
+  for (uint32_t attempt = 0; attempt < 30; ++attempt) {
+    REQUIRE(w.link.wants_open(w.now));
+    CHECK(w.link.attempts() == std::min(attempt, 16u));
+    w.link.on_opening(w.now, 1000);
+    w.link.on_lost(w.now, w.shared);
+    CHECK(w.link.state() == LinkState::waiting);
+    CHECK(w.link.wants_close());
+    CHECK(w.link.deadline(w.now) == w.now);  // to close what is open
+    w.link.closed();
+    const int64_t delay = w.link.retry_at() - w.now;
+    const int64_t middle = attempt < 5 ? int64_t{50} << attempt : 1000;
+    CHECK(delay >= middle * 80 / 100);
+    CHECK(delay <= middle * 120 / 100);
+    CHECK(w.link.deadline(w.now) == w.link.retry_at());
+    CHECK_FALSE(w.link.wants_open(w.now + (delay - 1)));
+    w.now = w.link.retry_at();
+  }
+}
+
+TEST_CASE("the back-off has jitter: two links that fail together do not come back together") {
+  Wire a;
+  Wire b;
+  b.shared.random.seed(6);
+  int apart = 0;
+  for (int i = 0; i < 20; ++i) {
+    a.link.set_target(7, a.now);
+    b.link.set_target(7, b.now);
+    for (int n = 0; n < 5; ++n) a.link.on_lost(a.now, a.shared);
+    for (int n = 0; n < 5; ++n) b.link.on_lost(b.now, b.shared);
+    apart += a.link.retry_at() != b.link.retry_at() ? 1 : 0;
+  }
+  CHECK(apart > 15);
+}
+
+TEST_CASE("an answer makes the next back-off short again; the versions alone do not") {
+  Wire w;
+  w.link.set_target(7, w.now);
+  for (int i = 0; i < 6; ++i) w.link.on_lost(w.now, w.shared);
+  w.link.closed();
+  w.now = w.link.retry_at();
+  w.link.on_opening(w.now, 1000);
+  w.link.on_connected(w.now, w.shared);
+  w.give(Wire::frame(1, Wire::versions()));
+  REQUIRE(w.link.in_answer());
+  REQUIRE(w.link.negotiate(w.now, w.shared) == Link::Negotiation::ready);
+  CHECK(w.link.attempts() == 6);
+  w.ask();
+  w.give(Wire::frame(2, {}, true));
+  REQUIRE(w.link.in_answer());
+  REQUIRE(w.link.end_answer(0, w.now));
+  CHECK(w.link.attempts() == 0);
+}
+
+TEST_CASE("the old transport is closed before a new one is opened") {
+  Wire w;
+  w.become_ready();
+  w.link.on_lost(w.now, w.shared);
+  CHECK(w.link.wants_close());
+  CHECK_FALSE(w.link.wants_open(w.now + 5000));
+  w.link.closed();
+  CHECK(w.link.wants_open(w.now + 5000));
+  w.link.set_target(9, w.now);  // another broker: what is open goes too
+  CHECK(w.link.wants_close());
+  CHECK(w.link.target() == 9);
+}
+
+TEST_CASE("a stopped link wants nothing but its transport closed") {
+  Wire w;
+  w.become_ready();
+  w.ask();
+  w.link.stop();
+  CHECK(w.link.state() == LinkState::idle);
+  CHECK(w.link.target() == Link::kNoNode);
+  CHECK_FALSE(w.link.busy());
+  CHECK(w.link.wants_close());
+  CHECK(w.link.unsent().size == 0);
+  CHECK_FALSE(w.link.timed_out(w.now + 100000));
+  w.link.closed();
+  CHECK(w.link.deadline(w.now) == kNever);
+}
+
+TEST_CASE("a request times out when its time is over, and only while it is out") {
+  Wire w;
+  w.become_ready();
+  w.ask(1000);
+  CHECK(w.link.busy());
+  CHECK_FALSE(w.link.can_send(w.now));
+  CHECK(w.link.deadline(w.now) == w.now + 1000);
+  CHECK_FALSE(w.link.timed_out(w.now + 999));
+  CHECK(w.link.timed_out(w.now + 1000));
+  w.give(Wire::frame(2, {}, true));
+  REQUIRE(w.link.in_answer());
+  CHECK(w.link.end_answer(0, w.now));
+  CHECK_FALSE(w.link.timed_out(w.now + 100000));
+  CHECK(w.link.can_send(w.now));
+}
+
+TEST_CASE("correlation ids go up by one, over connections too") {
+  Wire w;
+  w.become_ready(1);
+  w.ask();
+  w.give(Wire::frame(2, {}, true));
+  REQUIRE(w.link.in_answer());
+  REQUIRE(w.link.end_answer(0, w.now));
+  w.link.on_lost(w.now, w.shared);
+  w.link.closed();
+  w.become_ready(3);
+}
+
+TEST_CASE("an answer with the wrong correlation id ends the connection") {
+  for (int32_t wrong : {0, 1, 3, -2, INT32_MIN}) {
+    Wire w;
+    w.become_ready();
+    w.ask();
+    w.give(Wire::frame(wrong, {}, true));
+    CHECK_FALSE(w.link.in_answer());
+    CHECK(w.link.reader().malformed());
+  }
+}
+
+TEST_CASE("bytes that nobody asked for end the connection") {
+  Wire w;
+  w.become_ready();
+  w.give({0});
+  CHECK_FALSE(w.link.in_answer());
+  CHECK(w.link.reader().malformed());
+
+  Wire before;  // and bytes behind the answer that was asked for
+  before.become_ready();
+  before.ask();
+  Message two = Wire::frame(2, {}, true);
+  two.push_back(0);
+  before.give(two);
+  REQUIRE(before.link.in_answer());
+  CHECK(before.link.end_answer(0, before.now));
+  CHECK_FALSE(before.link.in_answer());
+  CHECK(before.link.reader().malformed());
+}
+
+TEST_CASE("a frame of negative size ends the connection, one of two gigabytes does not") {
+  for (int64_t size : {-1LL, -2147483648LL}) {
+    Wire w;
+    w.become_ready();
+    w.ask();
+    w.give(Build{}.i32(size).i32(2).tags().message);
+    CHECK_FALSE(w.link.in_answer());
+    CHECK(w.link.reader().malformed());
+  }
+  Wire w;
+  w.become_ready();
+  w.ask();
+  w.give(Build{}.i32(INT32_MAX).i32(2).tags().message);
+  CHECK(w.link.in_answer());
+  CHECK(w.link.reader().frame_left() == static_cast<uint32_t>(INT32_MAX) - 5);
+  CHECK_FALSE(w.link.end_answer(0, w.now));  // the rest is still to be passed over
+  CHECK(w.link.busy());
+  CHECK(w.link.timed_out(w.now + 1000));
+}
+
+TEST_CASE("a frame too small for its own header ends the connection") {
+  for (int64_t size : {0LL, 1LL, 3LL, 4LL}) {
+    Wire w;
+    w.become_ready();
+    w.ask();
+    w.give(Build{}.i32(size).i32(2).tags().message);
+    CHECK_FALSE(w.link.in_answer());
+    CHECK(w.link.reader().malformed());
+  }
+}
+
+TEST_CASE("tagged fields in the header are skipped, larger than the window too") {
+  for (bool large : {false, true}) {
+    Build b{large ? decoders::Tags::large : decoders::Tags::small};
+    b.i32(2).tags();
+    const auto header = static_cast<int64_t>(b.message.size());
+    Build whole;
+    whole.i32(header + 1);
+    whole.message.insert(whole.message.end(), b.message.begin(), b.message.end());
+    whole.i8(42);
+    Wire w;
+    w.become_ready();
+    w.ask();
+    uint32_t at = 0;
+    while (!w.link.in_answer() || !w.link.reader().settle()) {
+      REQUIRE_FALSE(w.link.reader().malformed());
+      const uint32_t count = w.give(whole.message, at);
+      REQUIRE(count != 0);
+      at += count;
+    }
+    if (w.link.reader().available() == 0) w.give(whole.message, at);
+    CHECK(w.link.reader().i8() == 42);
+    CHECK(w.link.reader().commit());
+    CHECK(w.link.end_answer(0, w.now));
+  }
+}
+
+TEST_CASE("an answer in pieces of one byte is an answer") {
+  Wire w;
+  w.connect();
+  const Message answer = Wire::frame(1, Wire::versions());
+  auto result = Link::Negotiation::unfinished;
+  for (uint32_t at = 0; at < decoders::size_of(answer); ++at) {
+    CHECK(result == Link::Negotiation::unfinished);
+    CHECK(w.give(answer, at, 1) == 1);
+    if (w.link.in_answer()) result = w.link.negotiate(w.now, w.shared);
+  }
+  CHECK(result == Link::Negotiation::ready);
+}
+
+TEST_CASE("what follows the last field is passed over, across as many windows as it takes") {
+  Wire w;
+  w.become_ready();
+  w.ask();
+  Message long_answer = Wire::frame(2, Message(5000, 0xAA), true);
+  uint32_t at = w.give(long_answer);
+  REQUIRE(w.link.in_answer());
+  while (!w.link.end_answer(0, w.now)) {
+    CHECK(w.link.busy());
+    const uint32_t count = w.give(long_answer, at);
+    REQUIRE(count != 0);
+    at += count;
+  }
+  CHECK(at == decoders::size_of(long_answer));
+  CHECK_FALSE(w.link.busy());
+  w.ask();
+  w.give(Wire::frame(3, {}, true));
+  CHECK(w.link.in_answer());
+}
+
+TEST_CASE("throttle time mutes the link for so long and no longer, a lost connection unmutes it") {
+  Wire w;
+  w.become_ready();
+  w.ask();
+  w.give(Wire::frame(2, {}, true));
+  REQUIRE(w.link.in_answer());
+  REQUIRE(w.link.end_answer(300, w.now));
+  CHECK_FALSE(w.link.can_send(w.now));
+  CHECK_FALSE(w.link.can_send(w.now + 299));
+  CHECK(w.link.can_send(w.now + 300));
+  CHECK(w.link.deadline(w.now) == w.now + 300);
+  CHECK(w.link.deadline(w.now + 300) == kNever);
+  w.link.on_lost(w.now, w.shared);
+  w.link.closed();
+  w.become_ready(3);
+  CHECK(w.link.can_send(w.now));
+}
+
+TEST_CASE("a negative throttle time mutes nothing, an absurd one not for ever") {
+  for (int32_t throttle : {-1, INT32_MIN, INT32_MAX}) {
+    Wire w;
+    w.become_ready();
+    w.ask();
+    w.give(Wire::frame(2, {}, true));
+    REQUIRE(w.link.in_answer());
+    REQUIRE(w.link.end_answer(throttle, w.now));
+    CHECK(w.link.can_send(w.now) == (throttle < 0));
+    CHECK(w.link.can_send(w.now + 60000));
+  }
+}
+
+TEST_CASE("an answer that comes after the connection was given up is never looked at") {
+  Wire w;
+  w.become_ready();
+  w.ask();
+  w.give(Wire::frame(2, {}, true), 0, 6);
+  CHECK_FALSE(w.link.in_answer());
+  w.link.on_lost(w.now, w.shared);
+  CHECK_FALSE(w.link.in_answer());
+  CHECK_FALSE(w.link.reader().malformed());
+  CHECK(w.link.reader().available() == 0);
+}
+
+TEST_CASE("a request leaves in any pieces, and nothing of it after a loss") {
+  Wire w;
+  w.connect();
+  const kshare::Bytes all = w.link.unsent();
+  Message seen;
+  while (w.link.unsent().size != 0) {
+    seen.push_back(w.link.unsent()[0]);
+    w.link.sent(1, w.shared);
+  }
+  CHECK(seen.size() == all.size);
+  CHECK(w.shared.stats.bytes_sent == all.size);
+  Wire lost;
+  lost.connect();
+  lost.link.sent(3, lost.shared);
+  lost.link.on_lost(lost.now, lost.shared);
+  CHECK(lost.link.unsent().size == 0);
+}
+
+TEST_CASE("a request larger than the send window is seen before it leaves") {
+  Wire w;
+  w.become_ready();
+  kshare::Writer out = w.link.begin(Api::metadata, 12, w.shared);
+  out.string(std::string(kSendBytes, 'x'));
+  CHECK_FALSE(out.ok());
+  CHECK_FALSE(w.link.busy());
+}
+
+TEST_CASE("a waiting link may be sent elsewhere, no sooner") {
+  Wire w;
+  w.link.set_target(7, w.now);
+  for (int i = 0; i < 5; ++i) w.link.on_lost(w.now, w.shared);
+  w.link.closed();
+  const Instant at = w.link.retry_at();
+  CHECK(at > w.now);
+  w.link.retarget(-2);
+  CHECK(w.link.target() == -2);
+  CHECK(w.link.retry_at() == at);
+  CHECK_FALSE(w.link.wants_open(w.now));
+}
+
+TEST_CASE("when the first byte of an answer came is known, and when its request left") {
+  Wire w;
+  w.become_ready();
+  w.ask();
+  CHECK(w.link.sent_at() == w.now);
+  const Message answer = Wire::frame(2, {}, true);
+  w.now = w.now + 40;
+  w.give(answer, 0, 2);
+  CHECK_FALSE(w.link.in_answer());
+  w.now = w.now + 40;
+  w.give(answer, 2);
+  CHECK(w.link.in_answer());
+  CHECK(w.link.first_byte_at() == Instant{1040});
+}

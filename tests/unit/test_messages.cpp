@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+// message/*.hpp, answers: every field, every way to cut them, every way to damage them.
+#include <doctest/doctest.h>
+
+#include "../support/samples.hpp"
+
+using decoders::Build;
+using decoders::decode;
+using decoders::Kind;
+using decoders::kKinds;
+using decoders::Message;
+using decoders::Result;
+using decoders::size_of;
+using decoders::Tags;
+using decoders::Way;
+
+namespace {
+
+Kind kind_of(uint32_t index) { return static_cast<Kind>(index); }
+
+void check_lines(const Result& result, const samples::Lines& wanted) {
+  CHECK(result.ended);
+  CHECK_FALSE(result.malformed);
+  REQUIRE(result.items.size() == wanted.size());
+  for (size_t i = 0; i < wanted.size(); ++i) CHECK(result.items[i] == wanted[i]);
+}
+
+bool begins_like(const samples::Lines& items, const samples::Lines& whole) {
+  return items.size() <= whole.size() && std::equal(items.begin(), items.end(), whole.begin());
+}
+
+// Everything up to a count or a length, for each that a schema has.
+struct Place {
+  Kind kind;
+  Message before;
+};
+std::vector<Place> counts() {
+  std::vector<Place> all;
+  const auto add = [&](Kind kind, Build& b) { all.push_back({kind, b.message}); };
+  const auto metadata = [] { return Build{}.i32(0).array(0).null().i32(1).array(1); };
+  add(Kind::api_versions, Build{}.i16(0));
+  add(Kind::metadata, Build{}.i32(0));                                           // Brokers
+  add(Kind::metadata, Build{}.i32(0).array(1).i32(1));                           // Host
+  add(Kind::metadata, Build{}.i32(0).array(1).i32(1).text("h").i32(1));          // Rack
+  add(Kind::metadata, Build{}.i32(0).array(0));                                  // ClusterId
+  add(Kind::metadata, Build{}.i32(0).array(0).null().i32(1));                    // Topics
+  add(Kind::metadata, metadata().i16(0));                                        // Name
+  add(Kind::metadata, metadata().i16(0).text("t").uuid(1).i8(0));                // Partitions
+  Build partition = metadata().i16(0).text("t").uuid(1).i8(0).array(1);
+  partition.i16(0).i32(0).i32(1).i32(1);
+  add(Kind::metadata, partition);                                                // ReplicaNodes
+  add(Kind::metadata, partition.array(0));                                       // IsrNodes
+  add(Kind::metadata, partition.array(0));                                       // OfflineReplicas
+  add(Kind::find_coordinator, Build{}.i32(0));                                   // Coordinators
+  add(Kind::find_coordinator, Build{}.i32(0).array(1));                          // Key
+  add(Kind::find_coordinator, Build{}.i32(0).array(1).text("g").i32(1));         // Host
+  add(Kind::find_coordinator,
+      Build{}.i32(0).array(1).text("g").i32(1).text("h").i32(1).i16(0));         // ErrorMessage
+  add(Kind::heartbeat, Build{}.i32(0).i16(0));                                   // ErrorMessage
+  add(Kind::heartbeat, Build{}.i32(0).i16(0).null());                            // MemberId
+  Build beat = Build{}.i32(0).i16(0).null().null().i32(1).i32(1).i8(1);
+  add(Kind::heartbeat, beat);                                                    // TopicPartitions
+  add(Kind::heartbeat, beat.array(1).uuid(1));                                   // Partitions
+  add(Kind::share_fetch, Build{}.i32(0).i16(0));                                 // ErrorMessage
+  Build share = Build{}.i32(0).i16(0).null().i32(1);
+  add(Kind::share_fetch, share);                                                 // Responses
+  add(Kind::share_acknowledge, share);                                           // Responses
+  Build nodes = share;
+  add(Kind::share_fetch, nodes.array(0));                                        // NodeEndpoints
+  add(Kind::share_acknowledge, nodes);                                           // NodeEndpoints
+  share.array(1).uuid(1);
+  add(Kind::share_fetch, share);                                                 // Partitions
+  add(Kind::share_acknowledge, share);                                           // Partitions
+  share.array(1).i32(0).i16(0);
+  add(Kind::share_acknowledge, share);                                           // ErrorMessage
+  add(Kind::share_fetch, share.null().i16(0));                                   // Ack...Message
+  add(Kind::share_fetch, share.null().i32(0).i32(0).tags());                     // Records
+  add(Kind::share_fetch, share.null());                                          // AcquiredRecords
+  Build plain = Build{}.i32(0).i16(0).i32(0);
+  add(Kind::fetch, plain);                                                       // Responses
+  add(Kind::fetch, plain.array(1).uuid(1));                                      // Partitions
+  plain.array(1).i32(0).i16(0).i64(0).i64(0).i64(0);
+  add(Kind::fetch, plain);                                                       // Aborted...
+  add(Kind::fetch, plain.null().i32(-1));                                        // Records
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("each answer is read field by field, null and empty texts and arrays included") {
+  for (uint32_t i = 0; i < kKinds; ++i) {
+    CAPTURE(i);
+    check_lines(decode(kind_of(i), samples::sample(kind_of(i))), samples::lines(kind_of(i)));
+  }
+}
+
+TEST_CASE("unknown tagged fields are skipped at every level, those larger than the window too") {
+  for (uint32_t i = 0; i < kKinds; ++i) {
+    CAPTURE(i);
+    for (Tags tags : {Tags::small, Tags::large}) {
+      for (uint32_t window : {512u, 1024u, 65536u}) {
+        Way way;
+        way.window = window;
+        const Message body = samples::sample(kind_of(i), tags);
+        check_lines(decode(kind_of(i), body, way), samples::lines(kind_of(i)));
+      }
+    }
+  }
+}
+
+TEST_CASE("an answer cut anywhere, or in pieces of any size, gives the same items") {
+  for (uint32_t i = 0; i < kKinds; ++i) {
+    CAPTURE(i);
+    const Message body = samples::sample(kind_of(i), Tags::small);
+    for (uint32_t piece : {1u, 2u, 7u}) {
+      Way way;
+      way.window = 512;
+      way.piece = piece;
+      check_lines(decode(kind_of(i), body, way), samples::lines(kind_of(i)));
+    }
+    for (uint32_t cut = 1; cut < size_of(body); ++cut) {
+      Way way;
+      way.cut = cut;
+      const Result result = decode(kind_of(i), body, way);
+      CHECK(result.ended);
+      CHECK(result.items == samples::lines(kind_of(i)));
+    }
+  }
+}
+
+TEST_CASE("every prefix of an answer needs more octets, and says nothing that is not so") {
+  for (uint32_t i = 0; i < kKinds; ++i) {
+    CAPTURE(i);
+    const Message body = samples::sample(kind_of(i), Tags::small);
+    for (uint32_t count = 0; count < size_of(body); ++count) {
+      Way way;
+      way.count = count;
+      const Result result = decode(kind_of(i), body, way);
+      CHECK_FALSE(result.ended);
+      CHECK_FALSE(result.malformed);
+      CHECK(begins_like(result.items, samples::lines(kind_of(i))));
+    }
+  }
+}
+
+TEST_CASE("a frame that ends too early is malformed, wherever it ends") {
+  for (uint32_t i = 0; i < kKinds; ++i) {
+    CAPTURE(i);
+    const Message body = samples::sample(kind_of(i), Tags::small);
+    for (uint32_t frame = 0; frame < size_of(body); ++frame) {
+      Way way;
+      way.frame = frame;
+      const Result result = decode(kind_of(i), body, way);
+      CHECK(result.malformed);
+      CHECK_FALSE(result.ended);
+      CHECK(begins_like(result.items, samples::lines(kind_of(i))));
+    }
+  }
+}
+
+TEST_CASE("what a later version appends to an answer is left in the frame") {
+  for (uint32_t i = 0; i < kKinds; ++i) {
+    CAPTURE(i);
+    Way way;
+    way.frame = size_of(samples::sample(kind_of(i))) + 5;
+    const Result result = decode(kind_of(i), samples::sample(kind_of(i)), way);
+    check_lines(result, samples::lines(kind_of(i)));
+    CHECK(result.left == 5);
+  }
+}
+
+TEST_CASE("every one-byte change of an answer ends in items or in malformed, in bounded work") {
+  for (uint32_t i = 0; i < kKinds; ++i) {
+    const Message body = samples::sample(kind_of(i));
+    for (uint32_t at = 0; at < size_of(body); ++at) {
+      for (uint32_t change = 1 + at % 3; change < 256; change += 3) {
+        Message bad = body;
+        bad[at] = static_cast<uint8_t>(bad[at] ^ change);
+        Way way;
+        way.piece = at % 2 == 0 ? UINT32_MAX : 7;
+        const Result result = decode(kind_of(i), bad, way);
+        if (result.items.size() > body.size()) FAIL_CHECK(i, " at ", at, " ^ ", change);
+        if (result.ended && result.malformed) FAIL_CHECK(i, " at ", at, " ^ ", change);
+      }
+    }
+  }
+}
+
+TEST_CASE("hostile counts and lengths are refused at once") {
+  for (const Place& place : counts()) {
+    CAPTURE(static_cast<int>(place.kind));
+    CAPTURE(place.before.size());
+    const Result sound = decode(place.kind, place.before, [&] {
+      Way way;
+      way.frame = size_of(place.before) + 4000;
+      return way;
+    }());
+    REQUIRE_FALSE(sound.malformed);
+    REQUIRE_FALSE(sound.ended);
+    for (uint32_t count : {0xFFFFFFFFu, 0x80000000u, 0x7FFFFFFFu, 0x10000u, 5000u}) {
+      Message body = place.before;
+      const Message hostile = Build{}.uvarint(count).message;
+      body.insert(body.end(), hostile.begin(), hostile.end());
+      Way way;
+      way.frame = size_of(body) + 4000;
+      const Result result = decode(place.kind, body, way);
+      CHECK(result.malformed);
+      CHECK(result.items == sound.items);
+    }
+    Message body = place.before;
+    body.insert(body.end(), 5, 0xFF);  // a number that does not end
+    body.insert(body.end(), 100, 0);
+    CHECK(decode(place.kind, body).malformed);
+  }
+}
+
+TEST_CASE("a hostile count in an ApiVersions answer of version 0 is refused at once") {
+  for (int64_t count : {-1LL, 0x7FFFFFFFLL, 4000LL}) {
+    Message body = Build{}.i16(35).i32(count).i16(18).i16(0).i16(3).message;
+    body.insert(body.end(), 1000, 0);
+    const Result result = decode(Kind::api_versions_0, body);
+    CHECK(result.malformed);
+    CHECK(result.items.empty());
+  }
+}
+
+TEST_CASE("a broker that cannot do ApiVersions 3 answers 35 with a body of version 0") {
+  Build b;
+  b.i16(35).i32(1).i16(18).i16(0).i16(2);
+  check_lines(decode(Kind::api_versions, b.message), {"range 18 0 2", "end 35"});
+  check_lines(decode(Kind::api_versions, Build{}.i16(35).i32(0).message), {"end 35"});
+}
+
+TEST_CASE("an answer of version 0 without ranges, and one of version 3 with another error") {
+  check_lines(decode(Kind::api_versions_0, Build{}.i16(0).i32(0).message), {"end 0"});
+  check_lines(decode(Kind::api_versions, Build{}.i16(58).array(0).i32(0).tags().message),
+              {"end 58"});
+}
+
+TEST_CASE("answers with an error at the top have empty arrays, null ones too") {
+  for (bool null : {false, true}) {
+    Build b;
+    b.i32(9).i16(122).text("session gone").i32(0);
+    b = null ? b.null().null().tags() : b.array(0).array(0).tags();
+    check_lines(decode(Kind::share_fetch, b.message), {"head 9 122 'session gone' 0", "end"});
+    check_lines(decode(Kind::share_acknowledge, b.message), {"head 9 122 'session gone' 0", "end"});
+    Build plain;
+    plain.i32(0).i16(70).i32(0);
+    plain = null ? plain.null().tags() : plain.array(0).tags();
+    check_lines(decode(Kind::fetch, plain.message), {"head 0 70", "end"});
+    Build map;
+    map.i32(0);
+    map = null ? map.null().null().i32(-1).null().tags()
+               : map.array(0).text("").i32(-1).array(0).tags();
+    check_lines(decode(Kind::metadata, map.message), {"end 0"});
+  }
+}
+
+TEST_CASE("a heartbeat answer without an assignment, with an empty one, and with an error") {
+  Build b;
+  b.i32(0).i16(0).null().null().i32(3).i32(5000).i8(-1).tags();
+  check_lines(decode(Kind::heartbeat, b.message), {"head 0 0 '' 3 5000", "end"});
+  Build empty;
+  empty.i32(0).i16(0).null().text("m").i32(3).i32(5000).i8(1).array(0).tags().tags();
+  check_lines(decode(Kind::heartbeat, empty.message), {"head 0 0 '' 3 5000", "assignment", "end"});
+  Build error;
+  error.i32(0).i16(110).text("fenced").null().i32(0).i32(0).i8(-1).tags();
+  check_lines(decode(Kind::heartbeat, error.message), {"head 0 110 'fenced' 0 0", "end"});
+}
+
+TEST_CASE("the broker's words are cut to the room there is") {
+  Build b;
+  b.i32(0).i16(110).text("twelve bytes and more").null().i32(0).i32(0).i8(-1).tags();
+  check_lines(decode(Kind::heartbeat, b.message), {"head 0 110 'twelve bytes' 0 0", "end"});
+  Build longer;
+  longer.i32(0).i16(110).text(std::string(5000, 'w')).null().i32(0).i32(0).i8(-1).tags();
+  for (uint32_t piece : {1u, 1000u}) {
+    Way way;
+    way.piece = piece;
+    check_lines(decode(Kind::heartbeat, longer.message, way),
+                {"head 0 110 'wwwwwwwwwwww' 0 0", "end"});
+  }
+}
+
+TEST_CASE("FindCoordinator: a key as long as a group id may be, a broker that is not there") {
+  Build b;
+  b.i32(0).array(1).text(std::string(30000, 'g')).i32(1).text(std::string(255, 'h')).i32(9092);
+  b.i16(0).null().tags().tags();
+  for (uint32_t window : {512u, 1024u}) {
+    Way way;
+    way.window = window;
+    check_lines(decode(Kind::find_coordinator, b.message, way),
+                {"coordinator 1 '" + std::string(255, 'h') + "' 9092", "end 0 0 ''"});
+  }
+  Build missing;
+  missing.i32(0).array(1).text("g").i32(-1).text("").i32(-1).i16(15).text("wait").tags().tags();
+  check_lines(decode(Kind::find_coordinator, missing.message),
+              {"coordinator -1 '' -1", "end 0 15 'wait'"});
+}
+
+TEST_CASE("a FindCoordinator answer that names nobody at all is malformed") {
+  CHECK(decode(Kind::find_coordinator, Build{}.i32(0).array(0).tags().message).malformed);
+  CHECK(decode(Kind::find_coordinator, Build{}.i32(0).null().tags().message).malformed);
+}
+
+TEST_CASE("the longest legal host and topic names pass through the smallest window, longer do not") {
+  const std::string host(255, 'h');
+  const std::string name(249, 'n');
+  const auto body = [](const std::string& its_host, const std::string& its_name) {
+    Build b;
+    b.i32(0).array(1).i32(1).text(its_host).i32(9092).null().tags().null().i32(1).array(1);
+    return b.i16(0).text(its_name).uuid(1).i8(0).array(0).i32(0).tags().tags().message;
+  };
+  Way way;
+  way.window = 512;
+  check_lines(decode(Kind::metadata, body(host, name), way),
+              {"broker 1 '" + host + "' 9092", "topic '" + name + "' u1 0", "end 0"});
+  CHECK(decode(Kind::metadata, body(host + "h", name), way).malformed);
+  CHECK(decode(Kind::metadata, body(host, name + "n"), way).malformed);
+}
+
+TEST_CASE("arrays that nobody wants are skipped, whatever their length") {
+  Build b;
+  b.i32(0).array(0).null().i32(1).array(1).i16(0).text("t").uuid(1).i8(0).array(1);
+  b.i16(0).i32(7).i32(1).i32(2).array(2000);
+  for (int i = 0; i < 2000; ++i) b.i32(i);
+  b.array(0).array(500);
+  for (int i = 0; i < 500; ++i) b.i32(i);
+  b.tags().i32(0).tags().tags();
+  for (uint32_t piece : {1u, 13u, 4000u}) {
+    Way way;
+    way.window = 512;
+    way.piece = piece;
+    check_lines(decode(Kind::metadata, b.message, way),
+                {"topic 't' u1 0", "partition u1 7 1 2 0", "end 0"});
+  }
+}
