@@ -178,6 +178,7 @@ class Broker {
   int16_t check_part(int id, int16_t version, const ShareRequest& q, const SharePart& p);
   int16_t apply_part(int id, const ShareRequest& q, const SharePart& p);
   bool settle(const ShareRequest& q);
+  static bool broken(const std::vector<AckResult>& acks);
   void share_error(int id, const RequestHeader& h, int16_t error, int64_t delay_ms = 0);
   // broker_fetch.hpp
   struct Ready {  // a partition that can be acquired from, and where

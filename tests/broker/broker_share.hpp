@@ -39,6 +39,10 @@ inline void Broker::handle_share_fetch(int id, const RequestHeader& h, Reader& i
   poll.deadline = now_ + std::max(0, q.max_wait_ms);
   poll.share = q;
   poll.acks = apply_acks(id, h.version, q);
+  if (broken(poll.acks)) {
+    settle(q);
+    return share_error(id, h, kUnknownServerError);
+  }
   Node& n = nodes_.at(conns_.at(id).node);
   const SessionKey key{*q.group, *q.member};
   const Session& s = n.sessions.at(key);
@@ -54,6 +58,7 @@ inline void Broker::handle_share_fetch(int id, const RequestHeader& h, Reader& i
     try_poll(id, true);
     return;
   }
+  if (config_.acks_first) settle(q);
   const bool answered = try_poll(id, false);
   const bool moved = settle(q);
   if (!answered && (moved || config_.release_wakes || q.max_wait_ms <= 0)) {
@@ -72,10 +77,15 @@ inline void Broker::handle_share_acknowledge(int id, const RequestHeader& h, Rea
   }
   if (error == kNone) error = check_session(id, q);
   if (error != kNone) return share_error(id, h, error);
+  const std::vector<AckResult> acks = apply_acks(id, h.version, q);
+  if (broken(acks)) {
+    settle(q);
+    return share_error(id, h, kUnknownServerError);
+  }
   ShareAnswer a;
   a.throttle_ms = config_.throttle_ms;
   a.lock_ms = group_settings(*q.group).lock_ms;
-  for (const AckResult& r : apply_acks(id, h.version, q)) {
+  for (const AckResult& r : acks) {
     PartAnswer p;
     p.tp = r.tp;
     p.ack_error = r.error;
@@ -263,6 +273,12 @@ inline int16_t Broker::check_batches(int id, int16_t version, const ShareRequest
   return error;
 }
 
+// One partition's acknowledgements made the broker throw; the session has advanced all the same.
+inline bool Broker::broken(const std::vector<AckResult>& acks) {
+  return std::any_of(acks.begin(), acks.end(),
+                     [](const AckResult& r) { return r.error == kUnknownServerError; });
+}
+
 // Partitions without batches are answered, with 0, only when another one's batches were applied.
 inline std::vector<Broker::AckResult> Broker::apply_acks(int id, int16_t version,
                                                          const ShareRequest& q) {
@@ -278,6 +294,7 @@ inline std::vector<Broker::AckResult> Broker::apply_acks(int id, int16_t version
       }
     }
     results.push_back({p.tp, error, p.acks.empty()});
+    if (error == kUnknownServerError) break;  // thrown: what comes behind it is not applied
     const auto name = names_.find(p.tp.first);
     if (!on_ack) continue;
     for (const AckBatch& b : p.acks) {

@@ -26,6 +26,7 @@ enum ApiKey : int16_t {
 };
 
 enum Error : int16_t {
+  kUnknownServerError = -1,
   kNone = 0,
   kOffsetOutOfRange = 1,
   kUnknownTopicOrPartition = 3,
@@ -98,6 +99,7 @@ struct Config {
   bool decrement_on_close = false;  // 4.1: release at session end lowers the delivery count
   bool stale_connections = true;    // 4.2+; false: a late disconnect ends the new session (4.1)
   bool zombie_polls = false;     // true: a long poll outlives its connection and may still acquire
+  bool acks_first = false;       // real brokers race: acks may be in force before their own fetch
   bool release_wakes = false;    // real brokers do not complete a waiting poll after a RELEASE
   bool unload_empty_groups = true;  // a group without sessions leaves a broker's memory
   bool failover = false;         // stop_node() moves leaders and coordinator by itself

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What:        the mini broker's own tests: nodes, membership, connections, plain reads, faults.
-// Flow:        hand-encoded requests through selftest_client.hpp; linked with selftest.cpp.
+// Flow:        hand-encoded requests (selftest_client.hpp); linked with selftest.cpp.
 // Memory:      plain containers.
 // Valid until: does not apply.
 // Errors:      doctest.
@@ -9,7 +9,6 @@
 #include "selftest_client.hpp"
 
 using namespace minibroker;
-
 namespace {
 
 Config nodes(int n) {

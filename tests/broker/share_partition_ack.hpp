@@ -3,7 +3,7 @@
 // Flow:        included by share_partition.hpp only.
 // Memory:      one Change for each cell acknowledged, until settle() or the roll-back.
 // Valid until: see share_partition.hpp.
-// Errors:      42 beyond what is in flight, 121 not held by the member; first one wins.
+// Errors:      42 beyond what is in flight, 121 not held by the member, -1 see below; first wins.
 #ifndef MINIBROKER_SHARE_PARTITION_ACK_HPP
 #define MINIBROKER_SHARE_PARTITION_ACK_HPP
 
@@ -33,7 +33,7 @@ inline int16_t SharePartition::acknowledge_batch(int32_t member, const AckBatch&
   if (it == cache_.end()) {
     if (batch.first >= start_) return kInvalidRecordState;
     it = floor(start_);
-    if (it == cache_.end()) return kInvalidRecordState;
+    if (it == cache_.end()) return kUnknownServerError;  // the real one throws: the whole request
   }
   auto end = cache_.upper_bound(batch.last);
   const int64_t known = std::prev(end)->second.last;

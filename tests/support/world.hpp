@@ -36,7 +36,7 @@ class PipeTransport final : public kshare::Transport {
 
   kshare::Status open(const kshare::Endpoint& endpoint, kshare::Instant) override {
     ++opens;
-    inbox_.clear();
+    empty();
     conn_ = -1;
     if (refuse) return {kshare::Errc::connect_failed, 111};
     for (int node : broker->node_ids()) {
@@ -56,12 +56,12 @@ class PipeTransport final : public kshare::Transport {
     if (conn_ < 0) return {kshare::Io::failed, 0, {kshare::Errc::disconnected, 0}};
     if (stall) return {};
     pull();
-    if (inbox_.empty() && broker->closed(conn_)) return {kshare::Io::closed, 0, {}};
-    auto count = static_cast<uint32_t>(inbox_.size());
+    if (waiting() == 0 && broker->closed(conn_)) return {kshare::Io::closed, 0, {}};
+    auto count = static_cast<uint32_t>(waiting());
     count = std::min({count, piece, into.size});
     if (count == 0) return {};
-    std::memcpy(into.data, inbox_.data(), count);
-    inbox_.erase(0, count);
+    std::memcpy(into.data, inbox_.data() + read_, count);
+    read_ += count;
     return {kshare::Io::done, count, {}};
   }
   kshare::IoResult write(kshare::Bytes from) override {
@@ -77,30 +77,39 @@ class PipeTransport final : public kshare::Transport {
   void close() override {
     if (conn_ >= 0) broker->disconnect(conn_, *clock);
     conn_ = -1;
-    inbox_.clear();
+    empty();
   }
   kshare::Interest interest() const override {
     kshare::Interest its;
     its.fd = conn_;
     its.read = true;
-    its.ready_now = !inbox_.empty() && !stall;
+    its.ready_now = waiting() != 0 && !stall;
     its.generation = generation_;
     return its;
   }
   // The network goes away without the broker noticing: the next connection finds the old one open.
   void forget() {
     conn_ = -1;
-    inbox_.clear();
+    empty();
   }
   int conn() const { return conn_; }
   // Takes over what the broker has answered.
   void pull() {
-    if (conn_ >= 0 && !stall) inbox_ += broker->take_output(conn_);
+    if (conn_ < 0 || stall) return;
+    if (waiting() == 0) empty();
+    inbox_ += broker->take_output(conn_);
   }
-  bool has_input() const { return conn_ >= 0 && !stall && !inbox_.empty(); }
+  bool has_input() const { return conn_ >= 0 && !stall && waiting() != 0; }
 
  private:
+  size_t waiting() const { return inbox_.size() - read_; }
+  void empty() {
+    inbox_.clear();
+    read_ = 0;
+  }
+
   std::string inbox_;
+  size_t read_ = 0;  // of it
   int conn_ = -1;
   uint32_t generation_ = 0;
 };

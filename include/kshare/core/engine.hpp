@@ -157,13 +157,17 @@ class Engine {
   bool next(Record& record, Instant now) {
     if (!running() || closing_) return false;
     now_ = later(now_, now);
+    const uint32_t pending = tables_.acks.pending();
     if (tables_.shared.options.acknowledgement_mode == AckMode::implicit_mode) accept_current();
-    if (Handout::next(tables_, &record, now_) != Handout::Step::record) {
+    const bool handed_out = Handout::next(tables_, &record, now_) == Handout::Step::record;
+    moved_ = moved_ || handed_out || tables_.acks.pending() != pending;
+    if (handed_out) {
+      current_ = record.id;
+    } else if (moved_) {  // before anyone sleeps, step() looks at what has become possible
       news_ = true;
-      return false;
+      moved_ = false;
     }
-    current_ = record.id;
-    return true;
+    return handed_out;
   }
   Status acknowledge(RecordId id, Ack type) {
     if (!tables_.shared.started) return {Errc::not_running, 0};
@@ -322,6 +326,7 @@ class Engine {
         known ? tables_.lots[tables_.acks.slot(id.slot).lot].link : uint32_t{0};
     const Status status = tables_.acks.acknowledge(id, type, freed);
     if (freed) news_ = true;
+    moved_ = true;
     if (status.ok()) leaders_.ack_made(its_link, now_);
     if (status.code == Errc::lock_lost) ++tables_.shared.stats.acks_failed;
     return status;
@@ -372,6 +377,7 @@ class Engine {
   RecordId current_{};  // implicit mode: what the next next() accepts
   bool closing_ = false;
   bool news_ = true;
+  bool moved_ = false;  // records have gone out since next() answered false
 };
 
 }  // namespace kshare

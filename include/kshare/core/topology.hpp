@@ -67,6 +67,7 @@ class Topology {
     partitions_ = partitions;
     lots_ = &lots;
     names_used_ = assigned_ = 0;
+    leftovers_ = false;
     for (TopicRow& row : topics_) row = TopicRow{};
     for (BrokerRow& row : brokers_) row = BrokerRow{};
     for (PartitionRow& row : partitions_) row = PartitionRow{};
@@ -189,8 +190,10 @@ class Topology {
   // True if it differs from the one before.
   bool end_assignment() {
     bool changed = false;
+    leftovers_ = false;
     assigned_ = 0;
     for (PartitionRow& row : partitions_) {
+      leftovers_ = leftovers_ || (row.used && !row.arriving);
       changed = changed || row.assigned != row.arriving;
       row.assigned = row.used && row.arriving;
       row.arriving = false;
@@ -199,13 +202,8 @@ class Topology {
     collect();
     return changed;
   }
-  // Rows of an assignment before that are still in use: they will be free in a while.
-  bool has_leftovers() const {
-    for (const PartitionRow& row : partitions_) {
-      if (row.used && !row.assigned) return true;
-    }
-    return false;
-  }
+  // The assignment found rows of the one before in the table: they are free by now, or soon.
+  bool has_leftovers() const { return leftovers_; }
   void clear_assignment() {
     begin_assignment();
     static_cast<void>(end_assignment());
@@ -354,6 +352,7 @@ class Topology {
   uint32_t names_used_ = 0;
   uint32_t assigned_ = 0;
   int32_t kept_broker_ = -1;
+  bool leftovers_ = false;
 };
 
 }  // namespace kshare

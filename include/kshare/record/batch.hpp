@@ -32,7 +32,7 @@ struct BatchHeader {
   bool control() const { return (attributes & 32u) != 0; }
   int64_t last_offset() const { return base_offset + last_offset_delta; }
   bool sane() const {
-    return magic == 2 && base_offset >= 0 && last_offset_delta >= 0 && record_count >= 0 &&
+    return magic == 2 && base_offset >= 0 && last_offset_delta >= 0 &&
            base_offset <= INT64_MAX - last_offset_delta - 1;
   }
 };

@@ -99,7 +99,7 @@ class Splitter {
   static constexpr uint32_t kNoChunk = UINT32_MAX;
 
   void begin_record(Store& store, Wanted& wanted, const RecordHead& head) {
-    if (records_left_ == 0 || head.offset_delta <= previous_delta_ ||
+    if (records_left_ <= 0 || head.offset_delta <= previous_delta_ ||
         head.offset_delta > last_delta_) {
       malformed_ = true;
       return;
@@ -139,7 +139,7 @@ class Splitter {
     cut_at_ = offset;
   }
   void close_chunk(Store& store) {
-    if (chunk_at_ != kNoChunk) store.end_chunk(slot_, chunk_at_);
+    if (chunk_at_ != kNoChunk) store.end_chunk(slot_, chunk_at_);  // gone if nothing is in it
     chunk_at_ = kNoChunk;
   }
 

@@ -173,7 +173,7 @@ class Store {
     slot.used += kChunkBytes;
     return true;
   }
-  // Adds to the chunk begun last; end_chunk() then writes its length.
+  // Adds to the chunk begun last; end_chunk() then writes its length, or drops an empty one.
   void append(uint32_t index, Bytes bytes) {
     StoreSlot& slot = slots_[index];
     KSHARE_ASSERT(bytes.size <= room(index));
@@ -183,6 +183,7 @@ class Store {
   void end_chunk(uint32_t index, uint32_t chunk_at) {
     Chunk chunk = read_chunk(index, chunk_at);
     chunk.bytes = slots_[index].used - chunk_at - kChunkBytes;
+    if (chunk.bytes == 0) return rollback(index, chunk_at);
     write_chunk(index, chunk_at, chunk);
   }
   void rollback(uint32_t index, uint32_t used) { slots_[index].used = used; }
