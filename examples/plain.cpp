@@ -31,9 +31,8 @@ int main(int argc, char** argv) {
   options.bootstrap_servers = argc > 1 ? argv[1] : "127.0.0.1:9092";
   options.group_id = "gateways";
   kshare::ShareConsumer consumer{storage, net};
-  kshare::Status status = consumer.start(options);
-  if (status.ok()) status = consumer.subscribe({"commands"});
-  if (!status.ok()) return report(status);
+  consumer.start(options);  // copies what it keeps; a failure stays in status()
+  consumer.subscribe({"commands"});
   kshare::Record record;
   for (auto now = net.now(); consumer.poll(now); now = net.now()) {  // false: failed for good
     if (consumer.next(record, now)) work(record.value);  // asking for the next accepts this one

@@ -37,7 +37,10 @@ class ShareConsumer {
   // bad_option, too_long: last_error() names the option. no_entropy: the pool has no random bytes.
   Status start(const Options& options) {
     uint8_t entropy[24];
-    if (!pool_->entropy({entropy, sizeof entropy})) return {Errc::no_entropy, 0};
+    if (!pool_->entropy({entropy, sizeof entropy})) {
+      if (!engine_.running()) engine_.shared().keep({Errc::no_entropy, 0});
+      return {Errc::no_entropy, 0};
+    }
     wake();
     return engine_.start(options, entropy);
   }

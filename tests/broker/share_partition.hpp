@@ -265,14 +265,12 @@ inline int64_t SharePartition::acquire_cells(const AcquireRequest& q, int64_t ro
                                                                           : INT32_MAX;
   const size_t begin = out.size();
   int64_t got = 0;
-  int64_t most = q.record_limit ? room : kNever;
-  bool halved = false;
+  int64_t half = -1;
   for (int64_t o = s.first_free(first); o >= 0 && o <= last; o = s.first_free(o + 1)) {
     Cell& cell = s.at(o);
     if (cell.count == limit - 1 && got > 0) break;
-    if (!halved && cell.count >= throttle_from()) {
-      halved = true;
-      most = std::min(most, std::max<int64_t>(1, s.size() >> (cell.count - throttle_from() + 1)));
+    if (half < 0 && cell.count >= throttle_from()) {
+      half = std::max<int64_t>(1, s.size() >> (cell.count - throttle_from() + 1));
     }
     s.acquire(cell, q.member, q.now + group_->lock_ms);
     lock_min_ = std::min(lock_min_, cell.lock_end);
@@ -283,7 +281,8 @@ inline int64_t SharePartition::acquire_cells(const AcquireRequest& q, int64_t ro
     } else {
       out.push_back({o, o, cell.count});
     }
-    if (cell.count == limit || got >= most) break;
+    // Not >=: when more than half were taken before, the real one goes on too.
+    if (cell.count == limit || got == half || (q.record_limit && got == room)) break;
   }
   return got;
 }

@@ -5,7 +5,7 @@ import signal
 import time
 
 import kafka
-from cases_records import check_complete
+from cases_records import check_complete, check_settled
 from client import check, wait_until
 from registry import case
 
@@ -155,6 +155,7 @@ def member_frozen_beyond_its_session(live):
     live.admin.produce(topic, count=100)
     cat = live.cat('cat', group, topic, '-f', PLACE, '-J')
     cat.wait_lines(100)
+    check_settled(live, group, topic)
     cat.send(signal.SIGSTOP)
     gone = time.monotonic()
     wait_until(lambda: not live.admin.describe_group(group)['members'], 15, 'the member removed')

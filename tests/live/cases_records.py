@@ -76,6 +76,7 @@ def first_record_of_a_known_group_within_300_ms(live):
     group = live.group('known')
     live.admin.produce(topic, count=10)
     live.cat('cat', group, topic, '-c', '1').succeed(30)
+    time.sleep(1.2)  # from 4.3 on a group gets at most one new assignment a second
     cat = live.cat('cat', group, topic, '-c', '1', '-J').succeed(30)
     first = cat.report()['first_record_ms']
     live.note(f'{first} ms')
@@ -229,9 +230,10 @@ def aborted_data_only_when_uncommitted_is_wanted(live):
 def a_hundred_headers_and_a_huge_one(live):
     """They are printed in full and in order."""
     topic = live.topic('headers')
-    headers = [[f'h{i}', str(i)] for i in range(100)] + [['huge', 'x' * 20_000]]
+    headers = [[f'h{i}', str(i)] for i in range(100)] + [['huge', 'x' * 8_000]]
     live.admin.produce(topic, records=[{'value': 'v', 'headers': headers}])
-    cat = live.cat('cat', live.group('headers'), topic, '-c', '1', '-f', '%h\\n').succeed(30)
+    cat = live.cat('cat', live.group('headers'), topic, '-c', '1', '-e', '-f', '%h\\n')
+    cat.succeed(30)
     want = ','.join(f'{k}={v}' for k, v in headers)
     check(cat.lines() == [want], f'headers differ: {json.dumps(cat.lines())[:300]}')
 
@@ -244,7 +246,8 @@ def read_compressed(live, codec):
     codecs = {b[3] for b in live.broker.batches(topic)}
     check(codecs == {{'gzip': 1, 'snappy': 2, 'lz4': 3, 'zstd': 4}[codec]}, f'codecs {codecs}')
     group = live.group(f'codec-{codec}')
-    cat = live.cat('cat', group, topic, '-c', '10000', '-f', '%p %o %s\\n').succeed(60)
+    cat = live.cat('cat', group, topic, '-c', '10000', '-e', '-i', '5000', '-f', '%p %o %s\\n')
+    cat.succeed(60)
     rows = [line.split(' ', 2) for line in cat.lines()]
     check_complete(live, topic, [(int(p), int(o)) for p, o, _ in rows])
     wrong = [o for _, o, v in rows if v != f'0:{o}'.ljust(100, '.')]

@@ -159,6 +159,7 @@ SMALL = {
     'num.io.threads': 4,
     'log.cleaner.dedupe.buffer.size': 4 * 1024 * 1024,
     'broker.heartbeat.interval.ms': 500,
+    'broker.session.timeout.ms': 4000,  # a killed broker may register again only after it
     'controller.quorum.election.timeout.ms': 200,
 }
 
@@ -325,8 +326,7 @@ class Cluster:
 
     def __init__(self, size=3, version=DEFAULT_VERSION):
         replicated = {'offsets.topic.replication.factor': size,
-                      'share.coordinator.state.topic.replication.factor': size,
-                      'broker.session.timeout.ms': 3000}
+                      'share.coordinator.state.topic.replication.factor': size}
         self.nodes = []
         for i in range(1, size + 1):
             self.nodes.append(Broker(version, replicated, name=f'node {i}', node_id=i,
@@ -393,7 +393,10 @@ class Admin:
         return future
 
     def call(self, command, timeout_s=90, **arguments):
-        return self.submit(command, **arguments).result(timeout_s)
+        try:
+            return self.submit(command, **arguments).result(timeout_s)
+        except concurrent.futures.TimeoutError:
+            raise KafkaError(f'no answer to {command} within {timeout_s} s') from None
 
     def create_topic(self, topic, partitions=1, replicas=1, configs=None):
         self.call('create_topic', topic=topic, partitions=partitions, replicas=replicas,

@@ -405,7 +405,8 @@ class Life {
 
   Input in_;
   Pool pool_;
-  std::unique_ptr<kshare::Storage<kLimits>> storage_{new kshare::Storage<kLimits>};
+  std::unique_ptr<kshare::Storage<kLimits>> storage_ =
+      std::make_unique<kshare::Storage<kLimits>>();
   kshare::ShareConsumer consumer_{*storage_, pool_};
   int64_t now_ = 1000;
   uint64_t sum_ = 0;

@@ -246,7 +246,7 @@ class World {
   void step(int64_t end) {
     broker.tick(now);
     bool busy = false;
-    int64_t next = broker.next_deadline();
+    int64_t next = INT64_MAX;
     for (AnyMember* member : members) {
       if (!member->alive) continue;
       ++turns;
@@ -263,6 +263,7 @@ class World {
       return;
     }
     still_ = 0;
+    next = std::min(next, broker.next_deadline());  // what they have just asked for counts
     now = std::min(end, std::max(next, now + 1));
   }
   template <typename Done>

@@ -68,7 +68,10 @@ struct Talk {
 
 }  // namespace
 
-TEST_CASE("session epochs 0, 1, 2, for fetches and acknowledges alike") {
+TEST_CASE("session epochs 0, 1, 2, up to the largest, then 1, for both kinds of request") {
+  static_assert(Session::epoch_after(0) == 1, "");
+  static_assert(Session::epoch_after(INT32_MAX - 1) == INT32_MAX, "");
+  static_assert(Session::epoch_after(INT32_MAX) == 1, "");
   Talk talk;
   for (int32_t epoch = 0; epoch < 5; ++epoch) {
     CHECK(talk.fetch().epoch == epoch);

@@ -74,6 +74,13 @@ class AckBuffer {
     }
   }
 
+  // A first life counts generations from a random number: an id of another consumer is unknown.
+  void number_from(uint32_t generation) {
+    for (AckSlot& slot : slots_) {
+      if (slot.generation == 0) slot.generation = generation;
+    }
+  }
+
   uint32_t free_count() const { return slots_.size - used_; }
   uint32_t used() const { return used_; }
   uint32_t pending() const { return pending_; }

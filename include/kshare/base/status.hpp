@@ -41,7 +41,7 @@ enum class Errc : uint8_t {
   broker_error,  // detail: Kafka error code
 };
 
-struct [[nodiscard]] Status {
+struct Status {
   Errc code = Errc::ok;
   int16_t detail = 0;
 

@@ -44,10 +44,12 @@ class Engine {
     const Status checked = keep_options(options, memory_, tables_.shared);
     if (!checked.ok()) {
       tables_.shared.keep(checked);
+      *memory_.user = nullptr;
       return checked;
     }
     uint8_t id[16];
     std::memcpy(id, entropy, sizeof id);
+    tables_.acks.number_from(load_be32(id));
     encode_member_id(id, tables_.shared.member_id);
     uint64_t seed = 0;
     std::memcpy(&seed, entropy + 16, sizeof seed);
@@ -170,7 +172,7 @@ class Engine {
     return handed_out;
   }
   Status acknowledge(RecordId id, Ack type) {
-    if (!tables_.shared.started) return {Errc::not_running, 0};
+    if (!running()) return {Errc::not_running, 0};
     if (type != Ack::accept && type != Ack::release && type != Ack::reject) {
       return {Errc::wrong_mode, 0};
     }

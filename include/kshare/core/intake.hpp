@@ -166,6 +166,8 @@ class Intake {
       tables.topology.partition(row_).attempts = 0;
       tables.topology.partition(row_).told = 0;
     }
+    // Records of a partition that is not in the session are for nobody: its row may go any time.
+    if ((tables.topology.partition(row_).sessions & (1u << link_)) == 0) row_ = kNoRow;
   }
 
   void on_partition_error(const SharePartition& part, Tables& tables, Instant now) {
@@ -173,7 +175,9 @@ class Intake {
     if (kafka::names_a_leader(part.error)) {
       tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
     }
-    row.retry_at = now + tables.shared.retry_ms(row.attempts);
+    // On a grid, so that many partitions in error are asked for again in few requests.
+    const int64_t grid = tables.shared.options.retry_backoff_ms;
+    row.retry_at.ms = ((now + tables.shared.retry_ms(row.attempts)).ms / grid + 1) * grid;
     if (row.attempts < 16) ++row.attempts;
     leaders_changed_ = true;  // every error is a reason to look at the metadata again
     if (row.told == part.error || part.error == kafka::kNotLeaderOrFollower) return;

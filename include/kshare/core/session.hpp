@@ -36,6 +36,10 @@ class Session {
     link_ = static_cast<uint8_t>(link);
   }
 
+  // 0 opens; then 1, 2, ..., the largest, 1.
+  static constexpr int32_t epoch_after(int32_t epoch) {
+    return epoch == INT32_MAX ? 1 : epoch + 1;
+  }
   int32_t epoch() const { return epoch_; }
   bool is_open() const { return epoch_ > 0; }
   bool surplus() const { return surplus_; }
@@ -102,7 +106,7 @@ class Session {
   void succeeded(Tables& tables) {
     attempts_ = 0;
     if (final_) return ended(tables);
-    epoch_ = epoch_ == INT32_MAX ? 1 : epoch_ + 1;
+    epoch_ = epoch_after(epoch_);
   }
   // Back to epoch 0. The next opening waits for a back-off if this was an error.
   void failed(Tables& tables, Instant now) {

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+// ack/ack_batches.hpp: acks of one partition that interleave, touch, nest or come in any order give
+// ascending, disjoint, minimal batches. Exhaustive over small cases, against the rule of KIP-932's
+// Java client: a new batch at each hole, more than ten equal types in a batch of their own.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "../support/batches.hpp"
+#include "kshare/ack/ack_batches.hpp"
+
+namespace {
+
+using kshare::Ack;
+using kshare::AckBatchWriter;
+using kshare::AckBuffer;
+using kshare::AckClass;
+using kshare::AckSlot;
+using kshare::AckState;
+using kshare::Instant;
+using kshare::Lot;
+using kshare::Lots;
+using kshare::PartitionLists;
+using kshare::RecordId;
+using kshare::Writer;
+
+constexpr Instant kNow{1000};
+constexpr uint32_t kBehind = 32;
+
+// Lots by what they make of an ack on link 1 now.
+enum LotKind : uint32_t { sound, late, doubtful, elsewhere, kLots };
+
+struct AckBatch {
+  int64_t first = 0;
+  int64_t last = 0;
+  std::vector<int8_t> types;
+
+  friend bool operator==(const AckBatch& a, const AckBatch& b) {
+    return a.first == b.first && a.last == b.last && a.types == b.types;
+  }
+};
+using AckBatches = std::vector<AckBatch>;
+
+struct Bench {
+  explicit Bench(uint32_t slots) : box(1, 256), rows(kLots), lists(1), acks_memory(slots) { begin(); }
+  void begin() {
+    box.store.attach({box.rows.data(), 1}, box.memory.get(), 256);
+    lots.attach({rows.data(), kLots}, {lists.data(), 1});
+    acks.attach({acks_memory.data(), batches::size32(acks_memory.size())}, lots, box.store);
+    for (uint32_t i = 0; i < kLots; ++i) {
+      static_cast<void>(lots.add(0, i == elsewhere ? 2 : 1, 0, 1000000));
+      lots[i].lock_min = i == late ? kNow : Instant{2000};
+      lots[i].doubtful = i == doubtful;
+    }
+    box.store.slot(0).state = kshare::SlotState::ready;
+    box.store.slot(0).lots_head = 9;  // never freed
+  }
+  void give(uint32_t lot, int64_t offset, uint8_t type) {
+    if (type == kshare::kAckGap) return range(lot, offset, offset, type);
+    bool freed = false;
+    const RecordId id = acks.hand_out(lot, offset);
+    if (!acks.acknowledge(id, static_cast<Ack>(type), freed).ok()) FAIL_CHECK("acknowledge");
+  }
+  void range(uint32_t lot, int64_t first, int64_t last, uint8_t type) {
+    if (!acks.settle_range(lot, first, last, type)) FAIL_CHECK("range");
+  }
+  // Writes into a window of exactly `room` octets; the batches as a broker reads them.
+  AckBatches write(uint32_t room, AckClass wanted = AckClass::sound) {
+    const std::unique_ptr<uint8_t[]> window(new uint8_t[room]);
+    Writer out{window.get(), room};
+    AckBatchWriter writer{acks, out, kBehind};
+    const uint32_t count = writer.write(0, 1, wanted, kNow);
+    AckBatches result;
+    if (count == 0) return result;
+    if (!out.has_room(kBehind)) FAIL_CHECK("no room is left behind");
+    minibroker::Reader in(window.get(), out.size());
+    const int64_t batches = in.array(true);
+    if (batches != count) FAIL_CHECK("count");
+    for (int64_t i = 0; i < batches; ++i) {
+      AckBatch batch;
+      batch.first = in.i64();
+      batch.last = in.i64();
+      const int64_t types = in.array(true);
+      for (int64_t t = 0; t < types; ++t) batch.types.push_back(in.i8());
+      in.tags();
+      result.push_back(batch);
+    }
+    if (!in.done()) FAIL_CHECK("not what a broker can read");
+    return result;
+  }
+
+  batches::Box box;
+  std::vector<Lot> rows;
+  std::vector<PartitionLists> lists;
+  std::vector<AckSlot> acks_memory;
+  Lots lots;
+  AckBuffer acks;
+};
+
+using Types = std::map<int64_t, int8_t>;  // offset -> what is pending for it
+
+// The rule, from single offsets.
+AckBatches expect(const Types& types) {
+  std::vector<AckBatch> stretches;  // touching offsets of one type
+  for (const auto& [offset, type] : types) {
+    if (stretches.empty() || stretches.back().last + 1 != offset ||
+        stretches.back().types[0] != type) {
+      stretches.push_back({offset, offset, {type}});
+    }
+    stretches.back().last = offset;
+  }
+  AckBatches result;
+  bool open = false;  // the last batch may be extended
+  for (const AckBatch& stretch : stretches) {
+    const int64_t length = stretch.last - stretch.first + 1;
+    const bool own = length > 10;
+    const bool joins = open && !own && result.back().last + 1 == stretch.first &&
+                       static_cast<int64_t>(result.back().types.size()) + length <= 126;
+    if (!joins) result.push_back({stretch.first, stretch.first - 1, {}});
+    const auto count = own ? size_t{1} : static_cast<size_t>(length);
+    result.back().types.insert(result.back().types.end(), count, stretch.types[0]);
+    result.back().last = stretch.last;
+    open = !own;
+  }
+  for (AckBatch& batch : result) {
+    const auto& all = batch.types;
+    const bool one = std::all_of(all.begin(), all.end(), [&](int8_t t) { return t == all[0]; });
+    if (one) batch.types.resize(1);
+  }
+  return result;
+}
+
+std::string show(const AckBatches& all) {
+  std::string text;
+  for (const AckBatch& batch : all) {
+    text += " [" + std::to_string(batch.first) + "-" + std::to_string(batch.last) + ":";
+    for (int8_t type : batch.types) text += std::to_string(type);
+    text += "]";
+  }
+  return text;
+}
+
+bool compare(const AckBatches& got, const AckBatches& wanted, uint32_t code) {
+  if (got == wanted) return true;
+  FAIL_CHECK("case " << code << " got" << show(got) << " wanted" << show(wanted));
+  return false;
+}
+
+// Adds what was written to what was written before; false if an offset comes a second time.
+bool collect(Types& all, const AckBatches& written) {
+  for (const AckBatch& batch : written) {
+    for (int64_t at = batch.first; at <= batch.last; ++at) {
+      const auto i = static_cast<size_t>(at - batch.first);
+      if (!all.emplace(at, batch.types.size() == 1 ? batch.types[0] : batch.types[i]).second) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("all assignments of accept, release, reject, gap, none and not ours over seven offsets") {
+  Bench bench(7);
+  uint32_t total = 1;
+  for (int i = 0; i < 7; ++i) total *= 6;
+  bool good = true;
+  for (uint32_t code = 0; good && code < total; ++code) {
+    bench.begin();
+    Types types;
+    uint32_t pending = 0;
+    const bool backwards = (code & 1) != 0;  // the order in which the application speaks
+    uint32_t digits[7];
+    for (uint32_t i = 0, left = code; i < 7; ++i, left /= 6) digits[i] = left % 6;
+    for (uint32_t n = 0; n < 7; ++n) {
+      const uint32_t i = backwards ? 6 - n : n;
+      if (digits[i] < 4) {
+        bench.give(sound, i, static_cast<uint8_t>(digits[i]));
+        types[i] = static_cast<int8_t>(digits[i]);
+      } else if (digits[i] == 5) {  // ours no more, not yet, or not in this request
+        if (i % 4 == 0) static_cast<void>(bench.acks.hand_out(sound, i));
+        if (i % 4 != 0) bench.give(i % 4, i, 1);
+        pending += i % 4 != 0 ? 1 : 0;
+      }
+    }
+    const AckBatches got = bench.write(400);
+    good = compare(got, expect(types), code) && bench.acks.pending() == pending;
+    uint32_t flying = 0;
+    for (uint32_t i = 0; i < 7; ++i) {
+      flying += bench.acks.slot(i).state == AckState::in_flight ? 1 : 0;
+    }
+    good = good && flying == types.size();
+    CHECK_MESSAGE(good, "case ", code);
+  }
+}
+
+TEST_CASE("stretches and ranges around the length that is worth a batch of its own") {
+  const int64_t widths[] = {1, 4, 10, 11, 12};
+  Bench bench(64);
+  uint32_t total = 1;
+  for (int i = 0; i < 4; ++i) total *= 16;
+  bool good = true;
+  for (uint32_t code = 0; good && code < total; ++code) {
+    bench.begin();
+    Types types;
+    int64_t at = 3;
+    for (uint32_t i = 0, left = code; i < 4; ++i, left /= 16) {
+      const uint32_t digit = left % 16;
+      if (digit == 0) {
+        ++at;  // a hole
+        continue;
+      }
+      const int64_t width = widths[(digit - 1) / 3];
+      const auto type = static_cast<uint8_t>((digit - 1) % 3);
+      if (i % 2 == 0 || width > 4) {
+        bench.range(sound, at, at + width - 1, type);
+      } else {
+        for (int64_t w = 0; w < width; ++w) bench.give(sound, at + w, type);
+      }
+      for (int64_t w = 0; w < width; ++w) types[at + w] = static_cast<int8_t>(type);
+      at += width;
+    }
+    good = compare(bench.write(1000), expect(types), code) && bench.acks.pending() == 0;
+    CHECK_MESSAGE(good, "case ", code);
+  }
+}
+
+TEST_CASE("more acks than one request holds: they go in several, none is lost, none is sent twice") {
+  Bench bench(16);
+  for (uint32_t code = 0; code < 4096; code += 7) {
+    for (uint32_t room = kBehind + 1; room < kBehind + 150; room += 13) {
+      bench.begin();
+      Types types;
+      for (uint32_t i = 0, left = code; i < 6; ++i, left /= 4) {
+        const int64_t first = i * 12;
+        const auto type = static_cast<uint8_t>(left % 4);
+        if (type == 3) continue;
+        const int64_t last = first + (type == 0 ? 11 : static_cast<int64_t>(i % 3) * 5);
+        bench.range(sound, first, last, type);
+        for (int64_t at = first; at <= last; ++at) types[at] = static_cast<int8_t>(type);
+      }
+      Types sent;
+      bool good = true;
+      for (int requests = 0; good && requests < 10; ++requests) {
+        const uint32_t before = bench.acks.pending();
+        const AckBatches written = bench.write(room);
+        good = collect(sent, written) && written.empty() == (before == bench.acks.pending());
+        if (written.empty()) room += 40;  // a window that holds one batch at least
+      }
+      if (!good || sent != types || bench.acks.pending() != 0) {
+        FAIL_CHECK("case " << code << " room " << room);
+      }
+    }
+  }
+}
+
+TEST_CASE("a request of any room holds whole batches, from the first offset on, and says how many") {
+  for (uint32_t room = kBehind + 1; room < 300; ++room) {
+    Bench bench(40);
+    Types types;
+    for (int64_t at = 0; at < 40; ++at) {
+      const auto type = static_cast<uint8_t>(1 + (at / 3 + at / 7) % 3);
+      if (at % 9 != 8) bench.give(sound, at, type);
+      if (at % 9 != 8) types[at] = static_cast<int8_t>(type);
+    }
+    const AckBatches all = expect(types);
+    const AckBatches got = bench.write(room);
+    REQUIRE(got.size() <= all.size());
+    CHECK(std::equal(got.begin(), got.end(), all.begin()));
+    uint32_t flying = 0;
+    for (const AckBatch& batch : got) flying += static_cast<uint32_t>(batch.last - batch.first + 1);
+    CHECK(bench.acks.pending() == types.size() - flying);
+    if (room >= kBehind + 1 + 1 + 18 + 8 + 1) CHECK_FALSE(got.empty());
+  }
+}
+
+TEST_CASE("an array holds 126 entries: more batches, or more types, wait for the next one") {
+  Bench holes(300);
+  for (int64_t i = 0; i < 130; ++i) holes.give(sound, 2 * i, 1);
+  CHECK(holes.write(8000).size() == 126);
+  CHECK(holes.acks.pending() == 4);
+  CHECK(holes.write(8000).size() == 4);
+  CHECK(holes.write(8000).empty());
+
+  Bench mixed(300);
+  Types types;
+  for (int64_t i = 0; i < 260; ++i) {
+    types[i] = static_cast<int8_t>(1 + i % 2);
+    mixed.give(sound, i, static_cast<uint8_t>(1 + i % 2));
+  }
+  const AckBatches got = mixed.write(8000);
+  CHECK(compare(got, expect(types), 0));
+  REQUIRE(got.size() == 3);
+  CHECK(got[0].types.size() == 126);
+  CHECK(got[2].types.size() == 8);
+
+  // A stretch that would overrun the types begins the next batch.
+  Bench edge(300);
+  types.clear();
+  for (int64_t i = 0; i < 130; ++i) {
+    types[i] = static_cast<int8_t>(i < 120 ? 1 + i % 2 : 3);
+    edge.give(sound, i, static_cast<uint8_t>(types[i]));
+  }
+  CHECK(compare(edge.write(8000), expect(types), 1));
+}
+
+TEST_CASE("acks whose lock may be gone do not travel with sound ones") {
+  Bench bench(8);
+  bench.give(doubtful, 0, 1);
+  bench.give(late, 1, 1);
+  bench.give(sound, 2, 1);
+  bench.give(elsewhere, 3, 1);
+  bench.give(sound, 4, 2);
+  bench.give(late, 5, 1);
+  AckClass its = AckClass::doubtful;
+  CHECK(AckBatchWriter::first_class(bench.acks, 0, 1, kNow, its));
+  CHECK(its == AckClass::sound);
+  CHECK(bench.write(400, its) == AckBatches{{2, 2, {1}}, {4, 4, {2}}});
+  CHECK(AckBatchWriter::first_class(bench.acks, 0, 1, kNow, its));
+  CHECK(its == AckClass::late);
+  CHECK(bench.write(400, its) == AckBatches{{1, 1, {1}}, {5, 5, {1}}});
+  CHECK(AckBatchWriter::first_class(bench.acks, 0, 1, kNow, its));
+  CHECK(its == AckClass::doubtful);
+  CHECK(bench.write(400, its) == AckBatches{{0, 0, {1}}});
+  CHECK_FALSE(AckBatchWriter::first_class(bench.acks, 0, 1, kNow, its));
+  CHECK(AckBatchWriter::first_class(bench.acks, 0, 2, kNow, its));
+  CHECK(bench.acks.pending() == 1);
+}
+
+TEST_CASE("acks made while a request is in flight are left for the next one") {
+  Bench bench(8);
+  bench.give(sound, 1, 1);
+  bench.give(sound, 2, 1);
+  CHECK(bench.write(400).size() == 1);
+  bench.give(sound, 0, 1);
+  bench.give(sound, 3, 1);
+  CHECK(bench.write(400) == AckBatches{{0, 0, {1}}, {3, 3, {1}}});
+}

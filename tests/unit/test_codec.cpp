@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// The packed path of record/walker.hpp, with a toy codec: run-length, so that it inflates, with an
+// end mark and with octets that no valid stream has.
+#include <doctest/doctest.h>
+
+#include "../support/batches.hpp"
+
+namespace {
+
+using batches::Batch;
+using batches::Items;
+using batches::make;
+using batches::mark;
+using batches::Outcome;
+using batches::rec;
+using batches::recs;
+using batches::size32;
+using batches::Trip;
+using batches::walk;
+using kshare::Bytes;
+using kshare::ChunkKind;
+using kshare::CodecStep;
+using kshare::MutableBytes;
+
+// Pairs of (count, octet); count 0 ends the stream; a count above 200 is damage.
+class RunLength final : public kshare::Codec {
+ public:
+  void begin() override {
+    ++begun;
+    left_ = 0;
+    has_count_ = ended_ = false;
+  }
+  CodecStep run(Bytes& in, MutableBytes& out) override {
+    if (ended_) ++run_after_end;
+    for (;;) {
+      while (left_ != 0 && out.size != 0) {
+        *out.data = octet_;
+        out = {out.data + 1, out.size - 1};
+        --left_;
+      }
+      if (left_ != 0 || in.size == 0) return CodecStep::more;
+      const uint8_t next = *in.data;
+      in = {in.data + 1, in.size - 1};
+      if (has_count_) {
+        has_count_ = false;
+        octet_ = next;
+        left_ = count_;
+      } else if (next == 0) {
+        ended_ = true;
+        return CodecStep::done;
+      } else {
+        if (next > 200) return CodecStep::damaged;
+        count_ = next;
+        has_count_ = true;
+      }
+    }
+  }
+  int begun = 0;
+  int run_after_end = 0;
+
+ private:
+  uint32_t left_ = 0;
+  uint8_t count_ = 0;
+  uint8_t octet_ = 0;
+  bool has_count_ = false;
+  bool ended_ = false;
+};
+
+// Takes and gives nothing, for ever.
+class Idle final : public kshare::Codec {
+ public:
+  void begin() override {}
+  CodecStep run(Bytes&, MutableBytes&) override { return CodecStep::more; }
+};
+
+std::string pack(const std::string& plain) {
+  std::string packed;
+  for (size_t at = 0; at < plain.size();) {
+    size_t end = at;
+    while (end < plain.size() && plain[end] == plain[at] && end - at < 200) ++end;
+    packed += static_cast<char>(end - at);
+    packed += plain[at];
+    at = end;
+  }
+  return packed + '\0';
+}
+
+minibroker::BatchOptions packed(int codec = 1) {
+  minibroker::BatchOptions options;
+  options.codec = codec;
+  options.compress = pack;
+  return options;
+}
+
+struct Registry {
+  explicit Registry(uint32_t window) : memory(new uint8_t[window]) {
+    registry.by_id[1] = &codec;
+    registry.window = {memory.get(), window};
+  }
+  std::unique_ptr<uint8_t[]> memory;
+  RunLength codec;
+  kshare::CodecRegistry registry;
+};
+
+Items items_of(const std::vector<Batch>& all) {
+  Items items;
+  for (const Batch& batch : all) {
+    for (const auto& record : batch.records) items.push_back(record.item);
+  }
+  return items;
+}
+
+std::vector<Batch> sample() {
+  return {make(10, recs({0, 1, 2})), make(13, recs({0, 2, 3}, 90), packed()),
+          make(17, recs({0, 1}), packed()), make(19, recs({0}))};
+}
+
+}  // namespace
+
+TEST_CASE("packed batches give the same records through windows and pieces of any size") {
+  const std::vector<Batch> all = sample();
+  const std::string bytes = batches::join(all);
+  for (uint32_t window : {64u, 65u, 100u, 1000u}) {
+    for (uint32_t piece : {1u, 2u, 7u, 61u, 1000u}) {
+      Registry codecs(window);
+      Trip trip;
+      trip.codecs = &codecs.registry;
+      const Outcome got = walk(bytes, trip, {128, piece, piece});
+      CHECK(got.done);
+      CHECK(got.items == items_of(all));
+      CHECK(got.first == 10);
+      CHECK(got.end == 20);
+      CHECK(codecs.codec.begun == 2);
+      CHECK(codecs.registry.used_by == nullptr);
+    }
+  }
+  for (uint32_t cut = 1; cut < bytes.size(); ++cut) {
+    Registry codecs(64);
+    Trip trip;
+    trip.codecs = &codecs.registry;
+    if (walk(bytes, trip, {1024, cut, 1024}).items != items_of(all)) FAIL_CHECK("cut at " << cut);
+  }
+}
+
+TEST_CASE("a compressed batch that inflates past the slot is read again slotful by slotful") {
+  const Batch batch = make(100, recs({0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 150), packed());
+  REQUIRE(batch.bytes.size() < 400);
+  for (uint32_t room = 256; room < 1000; room += 31) {
+    Registry codecs(64);
+    Trip trip;
+    trip.codecs = &codecs.registry;
+    trip.slot_bytes = room;
+    trip.from_exact = true;
+    trip.from = 100;
+    Items items;
+    for (int round = 0; trip.from < 110 && round < 10; ++round) {
+      trip.wanted = {{trip.from, 109}};
+      const Outcome got = walk(batch.bytes, trip, {128, 50, 50});
+      REQUIRE(got.done);
+      REQUIRE(got.walked);
+      items.insert(items.end(), got.items.begin(), got.items.end());
+      CHECK(got.cut == (got.end < 110));
+      trip.from = got.end;
+    }
+    CHECK(items == items_of({batch}));
+  }
+}
+
+TEST_CASE("damaged compressed data is marked as a whole, the neighbours are delivered") {
+  const std::vector<Batch> all = sample();
+  const std::string head = all[0].bytes;
+  const std::string tail = all[3].bytes;
+  const auto check = [&](const std::string& middle, const char* what, ChunkKind kind) {
+    for (uint32_t piece : {1u, 1000u}) {
+      Registry codecs(64);
+      Trip trip;
+      trip.codecs = &codecs.registry;
+      const Outcome got = walk(head + middle + tail, trip, {128, piece, piece});
+      INFO(what);
+      REQUIRE(got.items.size() == 5);
+      CHECK(got.items[3] == mark(kind, 13, 16));
+      CHECK(got.items[4] == all[3].records[0].item);
+      CHECK(got.end == 20);
+      CHECK(codecs.registry.used_by == nullptr);
+    }
+  };
+  std::string damaged = all[1].bytes;
+  damaged[damaged.size() - 3] = '\xFF';  // the last count: records were out already
+  batches::mend_crc(damaged);
+  check(damaged, "damage at the end", ChunkKind::undecodable);
+  damaged = all[1].bytes;
+  damaged[61] = '\xFF';
+  batches::mend_crc(damaged);
+  check(damaged, "damage at the beginning", ChunkKind::undecodable);
+  damaged[61] = '\x01';
+  check(damaged, "CRC", ChunkKind::corrupt);
+  minibroker::BatchOptions none = packed(3);  // a codec that is not there
+  check(make(13, recs({0, 2, 3}), none).bytes, "no codec", ChunkKind::undecodable);
+  none.codec = 7;  // one that does not exist
+  check(make(13, recs({0, 2, 3}), none).bytes, "unknown codec", ChunkKind::undecodable);
+}
+
+TEST_CASE("without codecs, without a window, or with a codec that stands still: undecodable") {
+  const Batch batch = make(0, recs({0, 1}), packed());
+  Trip trip;
+  CHECK(walk(batch.bytes, trip).items == Items{mark(ChunkKind::undecodable, 0, 1)});
+  Registry codecs(64);
+  trip.codecs = &codecs.registry;
+  codecs.registry.window = {};
+  CHECK(walk(batch.bytes, trip).items == Items{mark(ChunkKind::undecodable, 0, 1)});
+  Idle idle;
+  codecs.registry.window = {codecs.memory.get(), 64};
+  codecs.registry.by_id[1] = &idle;
+  const Outcome got = walk(batch.bytes, trip);
+  CHECK(got.done);
+  CHECK(got.items.size() == 1);
+  CHECK(got.items[0].kind != ChunkKind::records);
+}
+
+TEST_CASE("a stream that ends early: the records before are delivered, the rest is marked") {
+  minibroker::BatchOptions options = packed();
+  options.compress = [](const std::string& plain) {
+    return pack(plain.substr(0, plain.size() - 1));
+  };
+  Registry codecs(64);
+  Trip trip;
+  trip.codecs = &codecs.registry;
+  const Batch batch = make(5, recs({0, 1, 2}), options);
+  const Outcome got = walk(batch.bytes, trip, {128, 1, 1});
+  REQUIRE(got.items.size() == 3);
+  CHECK(got.items[2] == mark(ChunkKind::malformed, 7, 7));
+  CHECK(got.end == 8);
+}
+
+TEST_CASE("octets behind the stream's end are passed over, the codec is not asked again") {
+  minibroker::BatchOptions options = packed();
+  options.compress = [](const std::string& plain) { return pack(plain) + std::string(50, '\xEE'); };
+  const Batch batch = make(5, recs({0, 1, 2}), options);
+  for (uint32_t piece : {1u, 10u, 1000u}) {
+    Registry codecs(64);
+    Trip trip;
+    trip.codecs = &codecs.registry;
+    const Outcome got = walk(batch.bytes, trip, {128, piece, piece});
+    CHECK(got.items == items_of({batch}));
+    CHECK(codecs.codec.run_after_end == 0);
+  }
+}
+
+TEST_CASE("every one-byte change and every prefix of a packed batch: bounded, nothing wrong is kept") {
+  const Batch batch = make(0, recs({0, 1, 3}, 30), packed());
+  const std::string tail = make(4, recs({0})).bytes;
+  uint32_t wrong = 0;
+  for (size_t at = 0; at < batch.bytes.size(); ++at) {
+    for (int change = 1; change < 256; ++change) {
+      std::string damaged = batch.bytes;
+      damaged[at] = static_cast<char>(damaged[at] ^ static_cast<char>(change));
+      const bool mended = (change & 1) != 0;
+      if (mended) batches::mend_crc(damaged);
+      Registry codecs(64);
+      Trip trip;
+      trip.codecs = &codecs.registry;
+      trip.slot_bytes = 256;
+      const Outcome got = walk(damaged + tail, trip, {128, 70, 70});
+      bool good = got.done && codecs.registry.used_by == nullptr;
+      int64_t before = -1;
+      for (const auto& item : got.items) {
+        good = good && item.first > before && item.last < got.end;
+        before = item.last;
+        if (!mended && at >= 17 && item.first < 4) good = good && item.kind == ChunkKind::corrupt;
+      }
+      if (!good && ++wrong < 5) FAIL_CHECK("octet " << at << " change " << change);
+    }
+  }
+  CHECK(wrong == 0);
+  for (size_t length = 0; length < batch.bytes.size(); ++length) {
+    Registry codecs(64);
+    Trip trip;
+    trip.codecs = &codecs.registry;
+    CHECK_FALSE(walk(batch.bytes.substr(0, length), trip).walked);
+  }
+}
+
+TEST_CASE("a codec in use by another link is waited for, and the wait costs no octet") {
+  const Batch batch = make(0, recs({0, 1, 2}), packed());
+  Registry codecs(64);
+  batches::Box box(2, 512);
+  struct Link {
+    explicit Link(const Batch& batch_) : batch(batch_) { in.attach(window, sizeof window); }
+    void begin(batches::Box& b, kshare::CodecRegistry& registry) {
+      kshare::WalkPlan plan;
+      plan.wanted = kshare::Wanted::from(0);
+      plan.slot = slot = b.store.reserve(1);
+      plan.codecs = &registry;
+      walker.begin(plan, size32(batch.bytes.size()));
+      in.begin_frame(size32(batch.bytes.size()));
+    }
+    void fill(uint32_t count) {
+      const MutableBytes space = in.space();
+      REQUIRE(space.size >= count);
+      std::memcpy(space.data, batch.bytes.data() + at, count);
+      in.filled(count);
+      at += count;
+    }
+    const Batch& batch;
+    uint8_t window[512];
+    kshare::Reader in;
+    kshare::Walker walker;
+    uint32_t slot = 0;
+    uint32_t at = 0;
+  };
+  Link a(batch);
+  Link b(batch);
+  a.begin(box, codecs.registry);
+  b.begin(box, codecs.registry);
+  const uint32_t half = 61 + 10;
+  a.fill(half);
+  CHECK_FALSE(a.walker.run(box.store, a.in));  // it has the codec now
+  b.fill(size32(batch.bytes.size()));
+  const uint32_t waiting = size32(batch.bytes.size()) - 61;
+  for (int i = 0; i < 3; ++i) {
+    CHECK_FALSE(b.walker.run(box.store, b.in));
+    CHECK(b.in.available() == waiting);
+  }
+  SUBCASE("until the other batch has ended") {
+    a.fill(size32(batch.bytes.size()) - half);
+    CHECK(a.walker.run(box.store, a.in));
+    CHECK(box.take(a.slot) == items_of({batch}));
+  }
+  SUBCASE("until the other connection is lost") { a.walker.abandon(); }
+  CHECK(b.walker.run(box.store, b.in));
+  CHECK(box.take(b.slot) == items_of({batch}));
+  CHECK(codecs.codec.begun == 2);
+  CHECK(codecs.registry.used_by == nullptr);
+}
