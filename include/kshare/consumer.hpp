@@ -79,7 +79,7 @@ class ShareConsumer {
     for (uint32_t i = 0; i < engine_.link_count(); ++i) more = receive(i, now) || more;
     deadline_ = engine_.step(now);
     for (uint32_t i = 0; i < engine_.link_count(); ++i) send(i, now);
-    if (more) woken_ = true;
+    if (more || engine_.codec_is_free()) woken_ = true;
     return engine_.running() ? true : shut();
   }
 
@@ -96,6 +96,7 @@ class ShareConsumer {
   Interest interest(uint32_t i) const {
     if (!engine_.link(i).in_use()) return {};
     Interest its = pool_->transport(i).interest();
+    if (engine_.link(i).is_full()) its.read = its.ready_now = false;  // it waits for the codec
     if (its.fd >= 0 && engine_.link(i).unsent().size != 0) its.write = true;
     return its;
   }
@@ -148,9 +149,11 @@ class ShareConsumer {
       if (result.io == Io::done) engine_.connected(i);
       if (result.io == Io::failed || result.io == Io::closed) engine_.lost(i, result.status);
     }
+    if (link.has_unread()) engine_.received(i, 0);  // it may have waited for the codec
     uint32_t taken = 0;
     while (link.state() == LinkState::negotiating || link.state() == LinkState::ready) {
       const MutableBytes space = link.space();
+      if (space.empty()) return false;
       const IoResult result = transport.read(space);
       if (result.io == Io::pending || (result.io == Io::done && result.count == 0)) return false;
       if (result.io != Io::done) {

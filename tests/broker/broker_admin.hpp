@@ -293,9 +293,9 @@ inline int Broker::sessions(int node) const {
 }
 
 inline int Broker::open_connections() const {
-  return static_cast<int>(std::count_if(conns_.begin(), conns_.end(), [](const auto& c) {
-    return c.second.alive && c.second.open;
-  }));
+  int n = 0;
+  for (const auto& c : conns_) n += c.second.alive && c.second.open ? 1 : 0;
+  return n;
 }
 
 inline int64_t Broker::requests(int16_t api_key) const {

@@ -98,7 +98,7 @@ class Reader {
       uvarint();
       const uint64_t size = uvarint();
       if (size > left_) fail();
-      bytes(static_cast<size_t>(ok_ ? size : 0));
+      bytes(ok_ ? static_cast<uint32_t>(size) : 0);
     }
   }
 
@@ -290,7 +290,7 @@ inline std::vector<ParsedBatch> parse_batches(const std::string& bytes) {
     Reader head(bytes.data() + at, bytes.size() - at);
     ParsedBatch b;
     b.base = head.i64();
-    const size_t length = static_cast<size_t>(head.u32());
+    const size_t length = head.u32();
     if (head.left() < length || length < 49) break;
     b.leader_epoch = head.i32();
     head.i8();

@@ -77,7 +77,8 @@ class TcpFront {
     const int64_t due = broker_.next_deadline();
     const int64_t until = due == kNever ? timeout_ms : std::max<int64_t>(0, due - now());
     const int wait = static_cast<int>(std::min<int64_t>(until, timeout_ms));
-    const int n = ::poll(fds.data(), static_cast<nfds_t>(fds.size()), wait);
+    const nfds_t count = fds.size();
+    const int n = ::poll(fds.data(), count, wait);
     for (size_t i = 0; n > 0 && i < fds.size(); ++i) {
       if (fds[i].revents == 0) continue;
       if (owners[i] < 0) accept_at(-1 - owners[i]);

@@ -279,7 +279,7 @@ public final class Tool {
 
     private KafkaProducer<byte[], byte[]> producer(JsonNode in) {
         Properties p = new Properties();
-        p.put("bootstrap.servers", bootstrap);
+        p.put("bootstrap.servers", in.path("bootstrap").asText(bootstrap));
         p.put("acks", "all");
         p.put("batch.size", in.path("batch_size").asText("16384"));
         p.put("linger.ms", in.path("linger_ms").asText("5"));
@@ -289,6 +289,11 @@ public final class Tool {
         p.put("reconnect.backoff.max.ms", "200");
         if (in.has("transaction")) {
             p.put("transactional.id", "tool-" + in.get("id").asText());
+        } else {
+            // An idempotent producer that meets a partition whose leader is just coming up can get
+            // out of step with it and then crawls at one request a second (4.3.1).
+            p.put("enable.idempotence", "false");
+            p.put("max.in.flight.requests.per.connection", "1");
         }
         ByteArraySerializer bytes = new ByteArraySerializer();
         return new KafkaProducer<>(p, bytes, bytes);

@@ -124,7 +124,8 @@ def others_flow_while_one_leader_is_frozen(live):
     try:
         for partition in range(3):
             if partition != stuck:
-                live.admin.produce(topic, count=1000, partition=partition)
+                live.admin.produce(topic, count=1000, partition=partition,
+                                   bootstrap=three.cluster.nodes[0].bootstrap)
         start = time.monotonic()
         cat.wait_lines(2300, 8)
         live.note(f'the others {time.monotonic() - start:.1f} s after')

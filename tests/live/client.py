@@ -141,6 +141,9 @@ class Cat:
     def running(self):
         return not self._done.is_set()
 
+    def ends_within(self, seconds):
+        return self._done.wait(seconds)
+
     def wait(self, timeout_s=60):
         if not self._done.wait(timeout_s):
             self.kill()

@@ -415,7 +415,7 @@ class Admin:
     def produce(self, topic, **what):
         """count, first, size, partition, key; or records=[{key, value, headers, ...}, ...].
 
-        And batch_size, linger_ms, compression, transaction. See Tool.java.
+        And batch_size, linger_ms, compression, transaction, bootstrap. See Tool.java.
         """
         return self.call('produce', topic=topic, **what)
 

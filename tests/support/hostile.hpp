@@ -62,7 +62,7 @@ inline std::string batch(Input& in, int64_t base) {
     signed_varint(body, kind == 0xFE ? INT64_MIN : int64_t{kind});
     signed_varint(body, delta);
     signed_varint(body, -1);
-    const uint32_t size = kind >= 0xF0 ? 160 * in.octet() : kind;
+    const uint32_t size = kind >= 0xF0 ? 16u * in.octet() : kind;
     signed_varint(body, size);
     body.raw(std::string(size, 'v'));
     signed_varint(body, kind % 16 == 5 ? 1 : 0);
@@ -110,11 +110,12 @@ class Peer final : public kshare::Transport {
   kshare::IoResult advance(kshare::Instant) override { return {kshare::Io::done, 0, {}}; }
   kshare::IoResult read(kshare::MutableBytes into) override {
     if (!open_) return {kshare::Io::failed, 0, {kshare::Errc::disconnected, 0}};
-    if (outbox_.empty()) return {hung_up_ ? kshare::Io::closed : kshare::Io::pending, 0, {}};
+    const uint32_t left = static_cast<uint32_t>(outbox_.size()) - taken_;
+    if (left == 0) return {hung_up_ ? kshare::Io::closed : kshare::Io::pending, 0, {}};
     const uint32_t piece = small_pieces_ ? 1 + in->below(64) : UINT32_MAX;
-    const uint32_t count = std::min({static_cast<uint32_t>(outbox_.size()), into.size, piece});
-    std::memcpy(into.data, outbox_.data(), count);
-    outbox_.erase(outbox_.begin(), outbox_.begin() + count);
+    const uint32_t count = std::min({left, into.size, piece});
+    std::memcpy(into.data, outbox_.data() + taken_, count);
+    taken_ += count;
     return {kshare::Io::done, count, {}};
   }
   kshare::IoResult write(kshare::Bytes from) override {
@@ -132,6 +133,7 @@ class Peer final : public kshare::Transport {
     open_ = hung_up_ = false;
     inbox_.clear();
     outbox_.clear();
+    taken_ = 0;
   }
   kshare::Interest interest() const override { return {}; }
   void hang_up() { hung_up_ = true; }
@@ -139,6 +141,8 @@ class Peer final : public kshare::Transport {
  private:
   void answer() {
     ++requests;
+    outbox_.erase(outbox_.begin(), outbox_.begin() + taken_);
+    taken_ = 0;
     const uint8_t* request = inbox_.data();
     const int key = request[4] * 256 + request[5];
     const int version = request[6] * 256 + request[7];
@@ -207,7 +211,7 @@ class Peer final : public kshare::Transport {
       b.uuid(in->one_in(12) ? static_cast<uint8_t>(in->below(5)) : static_cast<uint8_t>(topic + 1));
       b.i8(0).array(4);
       for (uint32_t part = 0; part < 4; ++part) {
-        b.i16(0).i32(part).i32(in->one_in(8) ? -1 : 1 + in->below(3)).i32(in->below(4));
+        b.i16(0).i32(part).i32(in->one_in(8) ? -1 : int64_t{1} + in->below(3)).i32(in->below(4));
         b.array(0).array(0).array(0).tags();
       }
       b.i32(0).tags();
@@ -232,7 +236,7 @@ class Peer final : public kshare::Transport {
     for (uint32_t topic = 0; topic < 2; ++topic) {
       b.uuid(in->one_in(16) ? uint8_t{3} : static_cast<uint8_t>(topic + 1)).array(4);
       for (uint32_t part = 0; part < 4; ++part) {
-        b.i32((mask >> (topic * 4 + part)) & 1u ? part : -1);
+        b.i32(((mask >> (topic * 4 + part)) & 1u) != 0 ? int64_t{part} : -1);
       }
       b.tags();
     }
@@ -281,7 +285,8 @@ class Peer final : public kshare::Transport {
     const uint8_t* body = request + 14 + client + 1;
     const uint8_t topic = body[25 + 1];
     const auto part = static_cast<int32_t>(kshare::load_be32(body + 25 + 18));
-    const int64_t offset = kshare::load_be64(body + 25 + 26);
+    const int64_t asked = kshare::load_be64(body + 25 + 26);
+    const int64_t offset = std::min(asked, INT64_MAX - 1000);
     throttle(b);
     error(b, *in).i32(0).array(1).uuid(topic).array(1);
     error(b.i32(part), *in).i64(1000).i64(1000).i64(in->one_in(4) ? offset + in->octet() : 0);
@@ -292,6 +297,7 @@ class Peer final : public kshare::Transport {
 
   std::vector<uint8_t> inbox_;
   std::vector<uint8_t> outbox_;
+  uint32_t taken_ = 0;  // of the outbox
   bool open_ = false;
   bool hung_up_ = false;
   bool small_pieces_ = false;

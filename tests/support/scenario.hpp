@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What:        what the scenario tests share: records, a watch over what a member sends, and the
 //              tables of one consumer without its engine.
-// Flow:        World, Member -> Watch -> counts per virtual second; Desk -> one state machine alone.
+// Flow:        World, Member -> Watch -> counts per virtual second; Desk -> one machine alone.
 // Memory:      the tests' own.
 // Valid until: a Watch and a Desk must outlive what they watch.
 // Errors:      plain values; the tests check.

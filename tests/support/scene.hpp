@@ -80,6 +80,11 @@ struct SceneOf {
     }
     REQUIRE(m.start({"t"}).ok());
   }
+  // More records, at this moment (the broker's clock stands where it was last asked).
+  void append(int partition, int count, size_t bytes = 20) {
+    w.broker.tick(w.now);
+    w.broker.append("t", partition, records(count, bytes));
+  }
   bool until_seen(size_t count, int64_t for_ms = 20000) {
     return w.run_until([&] { return m.seen.size() >= count; }, for_ms);
   }

@@ -253,9 +253,10 @@ class World {
       member->consumer().wake();
       member->turn(now);
       next = std::min(next, member->consumer().deadline().ms);
-      for (PipeTransport& transport : member->pool.transports) {
+      for (uint32_t i = 0; i < member->pool.size(); ++i) {
+        PipeTransport& transport = member->pool.transports[i];
         transport.pull();
-        busy = busy || transport.has_input();
+        busy = busy || (transport.has_input() && member->consumer().interest(i).read);
       }
     }
     if (busy && still_ < 100000) {

@@ -189,10 +189,10 @@ TEST_CASE("all assignments of accept, release, reject, gap, none and not ours ov
     good = compare(got, expect(types), code) && bench.acks.pending() == pending;
     uint32_t flying = 0;
     for (uint32_t i = 0; i < 7; ++i) {
-      flying += bench.acks.slot(i).state == AckState::in_flight ? 1 : 0;
+      if (bench.acks.slot(i).state == AckState::in_flight) ++flying;
     }
     good = good && flying == types.size();
-    CHECK_MESSAGE(good, "case ", code);
+    if (!good) FAIL_CHECK("case " << code);
   }
 }
 
@@ -223,7 +223,7 @@ TEST_CASE("stretches and ranges around the length that is worth a batch of its o
       at += width;
     }
     good = compare(bench.write(1000), expect(types), code) && bench.acks.pending() == 0;
-    CHECK_MESSAGE(good, "case ", code);
+    if (!good) FAIL_CHECK("case " << code);
   }
 }
 

@@ -267,7 +267,7 @@ TEST_CASE("ack results: a retriable error is not retried beyond the lock, nor in
 
 TEST_CASE("ack results: every other error fails the acks of that partition at once") {
   for (const int16_t error : {int16_t{3}, int16_t{6}, int16_t{29}, int16_t{42}, int16_t{69},
-                              int16_t{74}, int16_t{121}, int16_t{-1}, int16_t{999}}) {
+                              int16_t{74}, int16_t{121}, int16_t{999}}) {
     CAPTURE(error);
     Scene s;
     s.hold_all();
@@ -291,6 +291,23 @@ TEST_CASE("ack results: every other error fails the acks of that partition at on
     CHECK(told);
     check_clean(s.w);
   }
+}
+
+TEST_CASE("a top-level error: what travelled has its end with it, and consumption goes on") {
+  Scene s;
+  s.hold_all();
+  s.start(2, 3);
+  REQUIRE(s.until_seen(6));
+  s.w.broker.fail_acks("t", 1, -1, 1);  // thrown in the midst of it
+  s.ack_all();
+  CHECK(s.until_settled());
+  CHECK(s.stats().acks_failed + s.stats().acks_unknown == 6);
+  CHECK(s.stats().session_resets == 1);
+  s.w.broker.append("t", 0, records(2));
+  s.w.broker.append("t", 1, records(2));
+  CHECK(s.until_seen(10));
+  check_sums(s.consumer());
+  check_clean(s.w);
 }
 
 TEST_CASE("a lost answer: the acks are unknown, said so, and never sent again") {
@@ -451,12 +468,12 @@ TEST_CASE("late acks do not take good ones down with them") {
   REQUIRE(s.w.run_until(polling));
   const int64_t sent = s.w.now;
   s.w.run_for(400);
-  s.w.broker.append("t", 0, records(3));
+  s.append(0, 3);
   REQUIRE(s.until_seen(3));
   s.w.run_for(500);
-  s.w.broker.append("t", 0, records(3));
+  s.append(0, 3);
   REQUIRE(s.until_seen(6));
-  REQUIRE(s.w.run_until([&] { return s.w.now >= sent + 2050; }));
+  s.w.run_for(sent + 2050 - s.w.now);
   s.m.takes = false;
   const kshare::Engine& engine = s.consumer().engine();
   int late = 0;

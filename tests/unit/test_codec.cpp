@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "../support/batches.hpp"
+#include "../support/world.hpp"
 
 namespace {
 
@@ -331,4 +332,47 @@ TEST_CASE("a codec in use by another link is waited for, and the wait costs no o
   CHECK(box.take(b.slot) == items_of({batch}));
   CHECK(codecs.codec.begun == 2);
   CHECK(codecs.registry.used_by == nullptr);
+}
+
+TEST_CASE("fetches to several brokers share one codec: who has waited goes on when it is free, with "
+          "no new byte to wake it") {
+  for (const size_t bytes : {size_t{100}, size_t{4000}}) {  // less and more than a receive window
+    minibroker::Config config;
+    config.nodes = 3;
+    world::World w{config};
+    w.broker.add_topic("packed", 2);
+    std::vector<minibroker::Rec> records = recs({0, 1, 2});
+    for (auto& record : records) {
+      std::string text;  // does not pack well
+      for (size_t i = 0; i < bytes / 3; ++i) text += static_cast<char>('a' + i % 20);
+      record.value = text;
+    }
+    for (int partition = 0; partition < 2; ++partition) {
+      w.broker.move_leader("packed", partition, partition + 1);
+      w.broker.append("packed", partition, records, packed());
+    }
+    Registry codecs(64);
+    world::Member<kshare::kSmallLimits> m;
+    m.options.codecs = &codecs.registry;
+    w.join(m);
+    // Whichever link has the codec stands still with it for a while.
+    REQUIRE(m.start({"packed"}).ok());
+    for (auto& transport : m.pool.transports) transport.piece = 150;
+    REQUIRE(w.run_until([&] { return codecs.registry.used_by != nullptr; }, 5000));
+    for (size_t i = 1; i < m.pool.transports.size() && m.seen.empty(); ++i) {
+      for (auto& transport : m.pool.transports) transport.stall = false;
+      m.pool.transports[i].stall = true;
+      w.run_for(300);
+    }
+    CHECK(w.turns < 2000);  // nobody spins
+    for (auto& transport : m.pool.transports) transport.stall = false;
+    const int64_t from = w.now;
+    CHECK(w.run_until([&] { return m.consumer().stats().acks_ok == 6; }, 20000));
+    CHECK(w.now - from < 2000);
+    CHECK(m.seen.size() == 6);
+    CHECK_FALSE(m.has_event(kshare::EventType::disconnected));
+    CHECK(codecs.registry.used_by == nullptr);
+    for (const std::string& violation : w.broker.violations()) FAIL_CHECK(violation);
+    CHECK(w.close(m));
+  }
 }

@@ -13,6 +13,11 @@ using scenario::Desk;
 
 namespace {
 
+constexpr int16_t kRetried[] = {14, 7, 13};
+constexpr int16_t kMoved[] = {15, 16};
+constexpr int16_t kRejoined[] = {25, 110, 69};
+constexpr int16_t kFatal[] = {30, 35, 42, 81, 112, 119, -1, 32000};
+
 // A member whose coordinator is broker 1, its topology, and the answers it gets.
 struct Office {
   Desk desk;
@@ -112,7 +117,7 @@ struct Office {
 
 }  // namespace
 
-TEST_CASE("join with epoch 0 and all names, then heartbeats with the broker's epoch, leave with -1") {
+TEST_CASE("join with epoch 0 and all names, heartbeats with the broker's epoch, leave with -1") {
   Office o;
   o.shared().options.client_rack = "r1";
   CHECK(o.member.heartbeat_due(Instant{o.now}));
@@ -181,7 +186,7 @@ TEST_CASE("heartbeat schedule while the assignment is empty after a join") {
 }
 
 TEST_CASE("14, time-outs and lost answers: again with back-off, the names go with it") {
-  for (const int16_t code : {14, 7, 13}) {
+  for (const int16_t code : kRetried) {
     Office o;
     int64_t before = 0;
     for (int i = 0; i < 8; ++i) {
@@ -207,7 +212,7 @@ TEST_CASE("14, time-outs and lost answers: again with back-off, the names go wit
 }
 
 TEST_CASE("15 and 16: the coordinator is searched again, with back-off") {
-  for (const int16_t code : {15, 16}) {
+  for (const int16_t code : kMoved) {
     Office o;
     o.join(1);
     for (int i = 0; i < 8; ++i) {
@@ -229,7 +234,7 @@ TEST_CASE("15 and 16: the coordinator is searched again, with back-off") {
 }
 
 TEST_CASE("25, 110 and 69: rejoin with epoch 0 and the same member id") {
-  for (const int16_t code : {25, 110, 69}) {
+  for (const int16_t code : kRejoined) {
     Office o;
     o.join(2);
     const auto before = o.send();
@@ -250,7 +255,7 @@ TEST_CASE("25, 110 and 69: rejoin with epoch 0 and the same member id") {
 }
 
 TEST_CASE("30, 35, 42, 81, 112 and unknown: fatal, said once") {
-  for (const int16_t code : {30, 35, 42, 81, 112, 119, -1, 32000}) {
+  for (const int16_t code : kFatal) {
     Office o;
     static_cast<void>(o.send());
     o.answer(code, 0, -1, o.now);
@@ -373,7 +378,7 @@ TEST_CASE("leaving before anything was sent: there is nothing to leave") {
   CHECK(o.member.deadline() == kshare::kNever);
 }
 
-TEST_CASE("subscribing again while the leave is in flight: its answer is not taken for the join's") {
+TEST_CASE("subscribing again while the leave is in flight: its answer is not the join's") {
   Office o;
   o.join(1);
   CHECK(o.member.leave(Instant{o.now}));

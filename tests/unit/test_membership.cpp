@@ -430,7 +430,8 @@ TEST_CASE("first record of a fresh group within 0.5 s, and 1.5 s where assignmen
   struct Case {
     int64_t init_ms, delay_ms, within_ms;
   };
-  for (const Case c : {Case{0, 0, 500}, Case{90, 0, 500}, Case{300, 0, 600}, Case{90, 1000, 1500}}) {
+  const Case cases[] = {{0, 0, 500}, {90, 0, 500}, {300, 0, 600}, {90, 1000, 1500}};
+  for (const Case& c : cases) {
     minibroker::Config config;
     config.init_delay_ms = c.init_ms;
     config.assignment_delay_ms = c.delay_ms;

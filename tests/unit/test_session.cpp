@@ -196,7 +196,7 @@ TEST_CASE("after the final epoch -1 the session opens anew, with every partition
   CHECK(q.forgotten.empty());
 }
 
-TEST_CASE("an error goes back to epoch 0 with a back-off, with every partition, nothing forgotten") {
+TEST_CASE("an error goes back to epoch 0 with a back-off and every partition") {
   Talk talk;
   talk.open();
   for (int i = 0; i < 8; ++i) {

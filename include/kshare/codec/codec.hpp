@@ -38,6 +38,7 @@ struct CodecRegistry {
   Codec* by_id[kIds] = {};              // null: batches of this codec are undecodable
   MutableBytes window{};                // decompressed bytes on their way; at least 64 octets
   const void* used_by = nullptr;        // kshare's: whose batch is in the window
+  bool wanted = false;                  // kshare's: another link waits for it
 };
 
 }  // namespace kshare

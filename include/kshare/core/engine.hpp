@@ -105,7 +105,10 @@ class Engine {
   // Answers when to be called again at the latest.
   Instant step(Instant now) {
     now_ = later(now_, now);
-    if (!running()) return kNever;
+    if (!running()) {
+      if (tables_.shared.started && closing_) static_cast<void>(finish());  // refused while closing
+      return kNever;
+    }
     tables_.shared.stats.events_lost = tables_.shared.events.lost();
     for (uint32_t i = 0; i < link_count(); ++i) {
       if (link(i).timed_out(now_)) lost(i, {Errc::timed_out, 0});
@@ -180,6 +183,13 @@ class Engine {
     return settle(id, type);
   }
   uint32_t unsettled() const { return tables_.acks.used(); }
+  // True once for links that have waited for the codec.
+  bool codec_is_free() {
+    CodecRegistry* codecs = tables_.shared.options.codecs;
+    if (codecs == nullptr || codecs->used_by != nullptr || !codecs->wanted) return false;
+    codecs->wanted = false;
+    return true;
+  }
   // Something has changed since the last step() that it should look at before anyone sleeps.
   bool take_news() {
     const bool news = news_;
@@ -246,7 +256,10 @@ class Engine {
     } else if (leaders_.read(i, tables_, now_)) {
       control_.discovery.refresh(now_ + tables_.shared.options.retry_backoff_ms);
     }
-    if (!its.busy() && i != 0) plan_expiry();
+    if (!its.busy() && i != 0) {
+      give_back_revoked();
+      plan_expiry();
+    }
     return false;
   }
   void on_ready(uint32_t i) {
@@ -303,16 +316,19 @@ class Engine {
       }
     }
     plan_expiry();
-    if (expiry_at_ <= now_) expiry_at_ = now_ + 50;  // acks in flight keep their lot a little longer
+    if (expiry_at_ <= now_) expiry_at_ = now_ + 50;  // acks in flight keep their lot a while
   }
   // What was acquired for partitions that are ours no longer goes back, unless it is with the
   // application.
-  void revoke() {
+  void give_back_revoked() {
     for (uint32_t i = 0; i < tables_.lots.count(); ++i) {
       const Lot& lot = tables_.lots[i];
       if (!lot.used || lot.give_back || lot.cursor > lot.last) continue;
-      if (!tables_.topology.partition(lot.partition).assigned) tables_.give_back(i);
+      if (closing_ || !tables_.topology.partition(lot.partition).assigned) tables_.give_back(i);
     }
+  }
+  void revoke() {
+    give_back_revoked();
     tables_.topology.collect();
   }
 

@@ -159,6 +159,7 @@ class Intake {
     if (row_ == kNoRow) return;
     mark_ = slot_ == kNoSlot ? 0 : tables.store.slot(slot_).used;
     if (error_ == kafka::kNone) tables.resolve(row_, link_, part.ack_error, now);
+    if (kafka::is_evicted(part.ack_error)) tables.evicted(row_, link_);
     if (part.error != kafka::kNone) {
       saw_data_ = true;
       on_partition_error(part, tables, now);
@@ -277,6 +278,7 @@ class Intake {
           row_ = tables.topology.find_partition(part.topic_id, part.index);
           if (row_ == kNoRow || error_ != kafka::kNone) break;
           tables.resolve(row_, link_, part.error, now);
+          if (kafka::is_evicted(part.error)) tables.evicted(row_, link_);
           if (kafka::names_a_leader(part.error)) {
             tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
           }
@@ -378,6 +380,7 @@ class Intake {
   void on_reread_error(const FetchDecoder& answer, Tables& tables) {
     if (answer.partition_error() != kafka::kOffsetOutOfRange || answer.log_start() <= from_) {
       leaders_changed_ = true;
+      if (kafka::is_evicted(answer.partition_error())) tables.evicted(row_, link_);
       return;
     }
     for (;;) {

@@ -51,10 +51,9 @@ class Leaders {
     turn_over_ = kNever;
     if (!closing_) assign(tables, now);
     Instant wake = turn_over_;
-    const uint32_t links = peers_.size - 1;
     const uint32_t behind = last_slot_;  // who got a store slot last comes last
-    for (uint32_t n = 0; n < links; ++n) {
-      const uint32_t i = 1 + (behind + n) % links;
+    for (uint32_t n = 1; n < peers_.size; ++n) {
+      const uint32_t i = 1 + (behind + n - 1) % (peers_.size - 1);
       wake_ = peers_[i].link.deadline(now);
       if (peers_[i].link.can_send(now)) send_next(i, tables, now);
       wake = earlier(wake, earlier(wake_, peers_[i].link.deadline(now)));
@@ -78,8 +77,7 @@ class Leaders {
       const Peer& peer = peers_[i];
       if (!peer.link.can_send(now)) continue;
       const Instant opens = peer.session.is_open() ? Instant{} : peer.session.retry_at();
-      const Instant able = later(peer.hold_until, opens);
-      due = earlier(due, later(able, acks_due(peer, tables)));
+      due = earlier(due, later(later(peer.hold_until, opens), acks_due(peer, tables)));
     }
     return due;
   }
@@ -96,8 +94,8 @@ class Leaders {
     }
     peer.intake.publish(tables);
     const int16_t error = peer.intake.error();
-    const bool in_doubt = error != kafka::kNone && !kafka::session_is_lost(error);
-    return in_doubt || peer.intake.leaders_changed();
+    if (error != kafka::kNone && !kafka::session_is_lost(error)) return true;
+    return peer.intake.leaders_changed();
   }
   void on_lost(uint32_t i, Tables& tables) {
     Peer& peer = peers_[i];
@@ -162,12 +160,13 @@ class Leaders {
   void retire(uint32_t i, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
     if (!peer.link.in_use()) return;
-    if (tables.topology.is_leader(peer.link.target())) {
-      if (!peer.leaving) peer.ending = peer.ending && peer.session.is_open();
-    } else {
-      peer.leaving = true;
+    const bool leads = tables.topology.is_leader(peer.link.target());
+    if (leads && peer.leaving && !crowded(now)) peer.leaving = peer.ending = false;  // it is back
+    if (!leads) peer.leaving = true;
+    if (!peer.leaving) {
+      peer.ending = peer.ending && peer.session.is_open();
+      return;
     }
-    if (!peer.leaving) return;
     peer.ending = true;
     const bool connected = peer.link.ready();
     if (connected && (peer.session.is_open() || tables.has_lots(i) || peer.link.busy())) return;
@@ -182,6 +181,7 @@ class Leaders {
   }
   // More leaders than links: the one that has been served longest makes room for the next.
   void take_turns(Instant now) {
+    crowded_until_ = now + kTurnMs;
     uint32_t oldest = 0;
     for (uint32_t i = 1; i < peers_.size; ++i) {
       if (peers_[i].leaving) return;
@@ -190,7 +190,6 @@ class Leaders {
     const Instant over = peers_[oldest].since + kTurnMs;
     if (now >= over) peers_[oldest].leaving = peers_[oldest].ending = true;
     turn_over_ = later(now, over);
-    crowded_until_ = now + kTurnMs;
   }
   bool crowded(Instant now) const { return now < crowded_until_; }
 
@@ -207,14 +206,9 @@ class Leaders {
     const uint32_t missing = demand::oldest_missing(i, tables);
     if (missing != kNoLot) {
       if (acks && now >= due) return send_acknowledge(i, false, tables, now);
-      if (now < peer.reread_at) {
-        wait(peer.reread_at);
-      } else if (send_reread(i, missing, tables, now)) {
-        return;
-      }
-    } else if (send_fetch_if_room(i, tables, now)) {
-      return;
+      if (send_reread(i, missing, tables, now)) return;
     }
+    if (send_fetch_if_room(i, tables, now)) return;
     if (acks && now >= due) return send_acknowledge(i, false, tables, now);
     if (acks) wait(due);
     if (peer.session.has_to_forget(tables, peer.link.target(), now)) {
@@ -246,14 +240,11 @@ class Leaders {
 
   // Settles what is held, then ends the session: the broker frees what is left of it.
   void end_session(uint32_t i, bool acks, Tables& tables, Instant now) {
-    Peer& peer = peers_[i];
     if (acks) return send_acknowledge(i, false, tables, now);
     const uint32_t missing = demand::oldest_missing(i, tables);
-    if (!closing_ && missing != kNoLot && now >= peer.reread_at &&
-        send_reread(i, missing, tables, now)) {
-      return;
-    }
-    if (tables.has_lots(i) && !closing_) return;  // with the application, until their locks end
+    if (!closing_ && missing != kNoLot && send_reread(i, missing, tables, now)) return;
+    // With the application, until their locks end; when closing, until they have ack slots.
+    if (tables.has_lots(i) && (!closing_ || tables.giving_back)) return;
     send_acknowledge(i, true, tables, now);
   }
 
@@ -305,7 +296,9 @@ class Leaders {
   bool send_reread(uint32_t i, uint32_t lot_index, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
     const Lot& lot = tables.lots[lot_index];
-    if (tables.acks.free_count() == 0 || demand::undelivered_slots(i, tables) > 1) return false;
+    if (now < peer.reread_at) wait(peer.reread_at);
+    if (now < peer.reread_at || tables.acks.free_count() == 0) return false;
+    if (demand::undelivered_slots(i, tables) > 1) return false;
     const uint32_t slot = tables.store.reserve(i);
     if (slot == Store::kNone) {
       tables.slot_starved = true;

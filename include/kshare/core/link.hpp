@@ -99,6 +99,8 @@ class Link {
     shared.stats.bytes_sent += count;
   }
   MutableBytes space() { return reader_.space(); }
+  bool is_full() const { return reader_.full(); }  // nothing can be read from the network now
+  bool has_unread() const { return busy_ && reader_.available() != 0; }
   void received(uint32_t count, Instant now, Shared& shared) {
     if (first_byte_at_.ms < 0) first_byte_at_ = now;
     reader_.filled(count);

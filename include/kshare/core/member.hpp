@@ -190,7 +190,7 @@ class Member {
 
  private:
   static constexpr int64_t kHopeMs = 5000;
-  static constexpr int64_t kIntervalMsMax = 30000;  // whatever the coordinator says: it may be wrong
+  static constexpr int64_t kIntervalMsMax = 30000;  // whatever the coordinator says: it may err
 
   void start_join() {
     state_ = MemberState::joining;

@@ -117,9 +117,9 @@ struct Tables {
          [&](const AckSlot& ack) { return ack.first <= last && ack.last() >= first; });
   }
 
-  // The broker says it does not lead this partition any more: the new leader hands out again what
-  // was not handed out. CurrentLeader means something only with the errors that say so.
-  void follow_leader(uint32_t row_index, uint32_t link, int32_t leader_id, int32_t leader_epoch) {
+  // The broker has put this partition out of its memory: what was not handed out is free there, and
+  // will be handed out again by whoever leads it.
+  void evicted(uint32_t row_index, uint32_t link) {
     for (uint32_t i = lots.head(row_index); i != kNoLot;) {
       const uint32_t next = lots.next(i);
       if (lots[i].link == link) {
@@ -128,6 +128,11 @@ struct Tables {
       }
       i = next;
     }
+  }
+  // The broker says it does not lead this partition any more. CurrentLeader means something only
+  // with the errors that say so.
+  void follow_leader(uint32_t row_index, uint32_t link, int32_t leader_id, int32_t leader_epoch) {
+    evicted(row_index, link);
     PartitionRow& row = topology.partition(row_index);
     if (leader_id >= 0 && leader_epoch > row.leader_epoch) {
       topology.set_leader(row, leader_id, leader_epoch);

@@ -245,7 +245,10 @@ class Walker {
   }
   bool claim_codec() {
     if (plan_.codecs->used_by == this) return true;
-    if (plan_.codecs->used_by != nullptr) return false;
+    if (plan_.codecs->used_by != nullptr) {
+      plan_.codecs->wanted = true;  // its window keeps the bytes; consumer.hpp comes back
+      return false;
+    }
     plan_.codecs->used_by = this;
     codec_->begin();
     return true;

@@ -35,6 +35,7 @@ inline constexpr int16_t kFencedMemberEpoch = 110;
 inline constexpr int16_t kInvalidRecordState = 121;
 inline constexpr int16_t kShareSessionNotFound = 122;
 inline constexpr int16_t kInvalidShareSessionEpoch = 123;
+inline constexpr int16_t kFencedStateEpoch = 124;
 inline constexpr int16_t kShareSessionLimitReached = 133;
 
 // A terminal ack may be sent again only after these: the broker has just rolled it back.
@@ -50,6 +51,11 @@ constexpr bool session_is_lost(int16_t code) {
 // The leader has moved: CurrentLeader and NodeEndpoints of the answer may name the new one.
 constexpr bool names_a_leader(int16_t code) {
   return code == kNotLeaderOrFollower || code == kFencedLeaderEpoch;
+}
+// The share partition is not in this broker's memory any more: what was acquired there is free.
+constexpr bool is_evicted(int16_t code) {
+  return names_a_leader(code) || code == kUnknownTopicOrPartition || code == kGroupIdNotFound ||
+         code == kUnknownTopicId || code == kInconsistentTopicId || code == kFencedStateEpoch;
 }
 
 }  // namespace kafka

@@ -69,6 +69,7 @@ class Reader {
   }
   uint32_t frame_left() const { return frame_left_; }
   uint32_t available() const { return end_ - begin_; }
+  bool full() const { return available() == capacity_; }
   bool malformed() const { return malformed_; }
   void fail() { malformed_ = true; }
   // Gives up the rest of the frame: settle() passes over it.

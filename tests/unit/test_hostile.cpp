@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// A hostile or broken peer against the whole consumer: whatever it says, the connection is closed
+// or the answer does no harm, and with an honest broker everything goes on.
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "../support/hostile.hpp"
+#include "../support/spoiler.hpp"
+
+using spoiler::Change;
+using spoiler::How;
+using spoiler::Talk;
+
+namespace {
+
+constexpr int kApis[] = {minibroker::kApiVersions,   minibroker::kMetadata,
+                         minibroker::kFindCoordinator, minibroker::kShareGroupHeartbeat,
+                         minibroker::kShareFetch,    minibroker::kShareAcknowledge,
+                         minibroker::kFetch};
+
+std::string recorded(int api) {
+  Talk talk{api, 0, {}};
+  const char* broken = talk.live();
+  INFO("broken: ", std::string(broken == nullptr ? "no" : broken));
+  REQUIRE(broken == nullptr);
+  REQUIRE(talk.spoilt);
+  return talk.original;
+}
+
+// Which octets of a frame are looked at one by one: the fields, not the records' insides.
+bool is_interesting(int api, size_t at, size_t size) {
+  const bool bulky = api == minibroker::kShareFetch || api == minibroker::kFetch;
+  return !bulky || at < 150 || at + 60 > size || at % 97 == 0;
+}
+
+void check_talk(int api, const Change& change, bool may_be_refused) {
+  Talk talk{api, 0, change};
+  const char* broken = talk.live();
+  if (broken == nullptr && talk.fatal() && !may_be_refused) broken = "refused for good";
+  if (broken != nullptr) {
+    FAIL_CHECK(std::string(broken), ": api ", api, " how ", static_cast<int>(change.how), " at ", change.at,
+               " value ", static_cast<int>(change.value));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the conversation that is spoilt below has an answer of every API in it") {
+  for (int api : kApis) {
+    CAPTURE(api);
+    CHECK(recorded(api).size() > 8);
+  }
+}
+
+TEST_CASE("an answer that stops coming, wherever, is given up, and everything goes on") {
+  for (int api : kApis) {
+    const size_t size = recorded(api).size();
+    for (size_t at = 0; at < size; at += 1 + size / 24) {
+      check_talk(api, {How::end, static_cast<uint32_t>(at), 0}, false);
+    }
+  }
+}
+
+TEST_CASE("a frame that is too short, wherever it ends, closes the connection and no more") {
+  for (int api : kApis) {
+    const size_t size = recorded(api).size();
+    for (size_t at = 4; at < size; ++at) {
+      if (is_interesting(api, at, size) && at % 3 == 0) {
+        check_talk(api, {How::cut, static_cast<uint32_t>(at), 0}, false);
+      }
+    }
+  }
+}
+
+TEST_CASE("one byte changed in an answer does no lasting harm") {
+  // An error code may say that the group refuses us for good; ranges may say the broker is too old.
+  const std::set<int> refusing = {minibroker::kApiVersions, minibroker::kShareGroupHeartbeat};
+  for (int api : kApis) {
+    const size_t size = recorded(api).size();
+    for (size_t at = 0; at < size; ++at) {
+      if (!is_interesting(api, at, size)) continue;
+      const auto value = static_cast<uint8_t>(1u << (at % 8));
+      check_talk(api, {How::change, static_cast<uint32_t>(at), value}, refusing.count(api) != 0);
+      if (at % 3 == 0) {
+        check_talk(api, {How::change, static_cast<uint32_t>(at), 0xFF}, refusing.count(api) != 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("one byte too many or too few in an answer does no lasting harm") {
+  const std::set<int> refusing = {minibroker::kApiVersions, minibroker::kShareGroupHeartbeat};
+  for (int api : kApis) {
+    const size_t size = recorded(api).size();
+    for (size_t at = 0; at < size; ++at) {
+      if (!is_interesting(api, at, size) || at % 5 != 0) continue;
+      const auto where = static_cast<uint32_t>(at);
+      check_talk(api, {How::insert, where, 0x7F}, refusing.count(api) != 0);
+      check_talk(api, {How::drop, where, 0}, refusing.count(api) != 0);
+    }
+  }
+}
+
+TEST_CASE("an answer that never comes is asked for again") {
+  for (int api : kApis) {
+    for (int nth = 0; nth < 3; ++nth) {
+      Talk talk{api, nth, {How::lose, 0, 0}};
+      const char* broken = talk.live();
+      if (talk.spoilt) CHECK(broken == nullptr);
+    }
+  }
+}
+
+TEST_CASE("peers that talk nonsense in well-formed answers break no rule of the tables") {
+  uint64_t seed = 1;
+  for (int life = 0; life < 60; ++life) {
+    std::vector<uint8_t> octets(300 + static_cast<size_t>(life) * 20);
+    for (uint8_t& octet : octets) {
+      seed = seed * 6364136223846793005u + 1442695040888963407u;
+      const auto high = static_cast<uint32_t>(seed >> 33);
+      octet = static_cast<uint8_t>((high & 0x100u) != 0 ? high & 0xFFu : high & 0x0Fu);
+    }
+    const char* broken = hostile::play(octets.data(), octets.size());
+    if (broken != nullptr) FAIL_CHECK(std::string(broken), " in life ", life);
+  }
+}
