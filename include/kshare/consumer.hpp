@@ -79,7 +79,8 @@ class ShareConsumer {
     for (uint32_t i = 0; i < engine_.link_count(); ++i) more = receive(i, now) || more;
     deadline_ = engine_.step(now);
     for (uint32_t i = 0; i < engine_.link_count(); ++i) send(i, now);
-    if (more || engine_.codec_is_free()) woken_ = true;
+    CodecRegistry* codecs = engine_.shared().options.codecs;
+    if (more || (codecs != nullptr && codecs->is_free_again())) woken_ = true;
     return engine_.running() ? true : shut();
   }
 

@@ -89,8 +89,7 @@ inline Batch make(int64_t base, const std::vector<minibroker::Rec>& records,
   for (const auto& r : records) max_time = std::max(max_time, r.timestamp);
   for (const auto& r : records) {
     Wired wired;
-    const std::string whole =
-        minibroker::encode_record(r, r.timestamp - base_time, r.offset_delta);
+    const std::string whole = minibroker::encode_record(r, r.timestamp - base_time, r.offset_delta);
     kshare::RecordHead head;
     static_cast<void>(kshare::parse_record_head(bytes_of(whole), head));
     wired.item.first = wired.item.last = base + r.offset_delta;

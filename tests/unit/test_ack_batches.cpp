@@ -43,7 +43,9 @@ struct AckBatch {
 using AckBatches = std::vector<AckBatch>;
 
 struct Bench {
-  explicit Bench(uint32_t slots) : box(1, 256), rows(kLots), lists(1), acks_memory(slots) { begin(); }
+  explicit Bench(uint32_t slots) : box(1, 256), rows(kLots), lists(1), acks_memory(slots) {
+    begin();
+  }
   void begin() {
     box.store.attach({box.rows.data(), 1}, box.memory.get(), 256);
     lots.attach({rows.data(), kLots}, {lists.data(), 1});
@@ -227,7 +229,8 @@ TEST_CASE("stretches and ranges around the length that is worth a batch of its o
   }
 }
 
-TEST_CASE("more acks than one request holds: they go in several, none is lost, none is sent twice") {
+TEST_CASE(
+    "more acks than one request holds: they go in several, none is lost, none is sent twice") {
   Bench bench(16);
   for (uint32_t code = 0; code < 4096; code += 7) {
     for (uint32_t room = kBehind + 1; room < kBehind + 150; room += 13) {
@@ -256,7 +259,8 @@ TEST_CASE("more acks than one request holds: they go in several, none is lost, n
   }
 }
 
-TEST_CASE("a request of any room holds whole batches, from the first offset on, and says how many") {
+TEST_CASE(
+    "a request of any room holds whole batches, from the first offset on, and says how many") {
   for (uint32_t room = kBehind + 1; room < 300; ++room) {
     Bench bench(40);
     Types types;

@@ -83,8 +83,10 @@ struct Machine {
   template <typename Chosen>
   void end_all(const Chosen& chosen) {
     for (size_t i = 0; i < model.size();) {
-      if (chosen(model[i])) end(i);
-      else ++i;
+      if (chosen(model[i]))
+        end(i);
+      else
+        ++i;
     }
   }
 
@@ -138,8 +140,10 @@ struct Machine {
     bool any = false;
     for (uint32_t i = now.acks.head(0); i != kshare::kNoAck; i = now.acks.next(i)) {
       if (now.acks.slot(i).state != from) continue;
-      if (to == AckState::in_flight) now.acks.mark_in_flight(i);
-      else now.acks.mark_pending(i);
+      if (to == AckState::in_flight)
+        now.acks.mark_in_flight(i);
+      else
+        now.acks.mark_pending(i);
       any = true;
     }
     for (Entry& entry : model) {
@@ -159,8 +163,8 @@ struct Machine {
       wanted.released += entry.type == 2 ? offsets : 0;
       wanted.rejected += entry.type == 3 ? offsets : 0;
     }
-    const AckOutcome got = now.acks.settle(
-        0, [](const AckSlot& ack) { return ack.state == AckState::in_flight; });
+    const AckOutcome got =
+        now.acks.settle(0, [](const AckSlot& ack) { return ack.state == AckState::in_flight; });
     if (got.records != wanted.records || got.gaps != wanted.gaps ||
         got.released != wanted.released || got.rejected != wanted.rejected) {
       fault("outcome");
@@ -196,17 +200,28 @@ struct Machine {
 
   bool apply(int event) {
     switch (event) {
-      case 0: return hand_out(0);
-      case 1: return hand_out(1);
-      case 2: return gap(0);
-      case 3: return acknowledge(true, Ack::accept);
-      case 4: return acknowledge(false, Ack::release);
-      case 5: return fly(AckState::pending, AckState::in_flight);
-      case 6: return settle();
-      case 7: return fly(AckState::in_flight, AckState::pending);
-      case 8: return lose(10, 19);
-      case 9: return lose(1, 1);
-      default: return false;
+      case 0:
+        return hand_out(0);
+      case 1:
+        return hand_out(1);
+      case 2:
+        return gap(0);
+      case 3:
+        return acknowledge(true, Ack::accept);
+      case 4:
+        return acknowledge(false, Ack::release);
+      case 5:
+        return fly(AckState::pending, AckState::in_flight);
+      case 6:
+        return settle();
+      case 7:
+        return fly(AckState::in_flight, AckState::pending);
+      case 8:
+        return lose(10, 19);
+      case 9:
+        return lose(1, 1);
+      default:
+        return false;
     }
   }
   static constexpr int kEvents = 10;
@@ -256,7 +271,8 @@ struct Machine {
     for (const RecordId& id : dead) {
       bool freed = false;
       if (now.acks.is_held(id)) fault("a dead id is held");
-      if (now.acks.acknowledge(id, Ack::accept, freed).code != Errc::unknown_record) fault("dead id");
+      if (now.acks.acknowledge(id, Ack::accept, freed).code != Errc::unknown_record)
+        fault("dead id");
     }
   }
 
@@ -302,7 +318,8 @@ struct Small {
 
 }  // namespace
 
-TEST_CASE("every order of handing out, acknowledging, sending, settling and losing keeps the books") {
+TEST_CASE(
+    "every order of handing out, acknowledging, sending, settling and losing keeps the books") {
   Machine machine;
   machine.begin();
   machine.check();
@@ -368,7 +385,8 @@ TEST_CASE("the generation never becomes the one of an id that names nothing") {
 TEST_CASE("a lost record keeps its slot until the application has spoken, whatever it says") {
   Small s;
   const RecordId id = s.acks.hand_out(0, 5);
-  const auto outcome = s.acks.lose(0, [](const AckSlot&) { return true; }, [](const AckSlot&) {});
+  const auto outcome = s.acks.lose(
+      0, [](const AckSlot&) { return true; }, [](const AckSlot&) {});
   CHECK(outcome.records == 0);
   CHECK(s.acks.used() == 1);
   CHECK(s.box.store.slot(0).refs == 1);  // its views stay valid

@@ -247,7 +247,8 @@ TEST_CASE("octets behind the stream's end are passed over, the codec is not aske
   }
 }
 
-TEST_CASE("every one-byte change and every prefix of a packed batch: bounded, nothing wrong is kept") {
+TEST_CASE(
+    "every one-byte change and every prefix of a packed batch: bounded, nothing wrong is kept") {
   const Batch batch = make(0, recs({0, 1, 3}, 30), packed());
   const std::string tail = make(4, recs({0})).bytes;
   uint32_t wrong = 0;
@@ -334,8 +335,9 @@ TEST_CASE("a codec in use by another link is waited for, and the wait costs no o
   CHECK(codecs.registry.used_by == nullptr);
 }
 
-TEST_CASE("fetches to several brokers share one codec: who has waited goes on when it is free, with "
-          "no new byte to wake it") {
+TEST_CASE(
+    "fetches to several brokers share one codec: who has waited goes on when it is free, with "
+    "no new byte to wake it") {
   for (const size_t bytes : {size_t{100}, size_t{4000}}) {  // less and more than a receive window
     minibroker::Config config;
     config.nodes = 3;

@@ -96,8 +96,9 @@ TEST_CASE("a lot ends when nothing of it is left: no ack open, nothing in a slot
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
-TEST_CASE("every walk over every lot: what was walked is in the slot, the rest is read again, and "
-          "no offset gets lost, with a full table too") {
+TEST_CASE(
+    "every walk over every lot: what was walked is in the slot, the rest is read again, and "
+    "no offset gets lost, with a full table too") {
   for (uint32_t rows : {1u, 4u}) {
     for (int64_t first = 0; first < 10; ++first) {
       for (int64_t last = first; last < 10; ++last) {
@@ -154,7 +155,8 @@ TEST_CASE("walk after walk from the first missing offset serves every lot comple
     static_cast<void>(table.lots.add(0, 2, 4, 5));  // another link's is not touched
     int rounds = 0;
     std::string seen(10, '.');
-    for (uint32_t lot; (lot = table.lots.first_missing(0, 1, 0)) != kNoLot && rounds < 20; ++rounds) {
+    for (uint32_t lot; (lot = table.lots.first_missing(0, 1, 0)) != kNoLot && rounds < 20;
+         ++rounds) {
       const int64_t from = table.lots[lot].walked;
       while (lot != kNoLot && table.lots[lot].walked < from + step) {
         table.lots.apply_walk(table.box.store, lot, from, from + step, 0);
@@ -177,7 +179,8 @@ TEST_CASE("walk after walk from the first missing offset serves every lot comple
   }
 }
 
-TEST_CASE("the first missing lot is the one whose missing part is first, given back ones excepted") {
+TEST_CASE(
+    "the first missing lot is the one whose missing part is first, given back ones excepted") {
   Table table(4);
   const uint32_t a = table.lots.add(0, 1, 0, 9);
   const uint32_t b = table.lots.add(0, 1, 10, 19);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // core/intake.hpp with core/handout.hpp: acquired ranges in all shapes against records in all
-// shapes. A link without a broker gets answers made by hand; what becomes of each offset is compared
-// with what it ought to be: handed out, read again, gap, or dropped.
+// shapes. A link without a broker gets answers made by hand; what becomes of each offset is
+// compared with what it ought to be: handed out, read again, gap, or dropped.
 #include <doctest/doctest.h>
 
 #include <array>
@@ -46,7 +46,8 @@ struct Shape {
 
 class Rig {
  public:
-  explicit Rig(uint32_t slot_bytes) : slot_bytes_(slot_bytes), memory_(kshare::Memory::of(storage_)) {
+  explicit Rig(uint32_t slot_bytes)
+      : slot_bytes_(slot_bytes), memory_(kshare::Memory::of(storage_)) {
     store_ = std::make_unique<uint8_t[]>(size_t{slot_bytes} * kLimits.store_slots);
     for (uint32_t i = 0; i < 16; ++i) id_.octets[i] = static_cast<uint8_t>(i + 1);
     begin();
@@ -88,7 +89,9 @@ class Rig {
     rereads = 0;
     handed = gaps = refused = {};
   }
-  void set_hint(uint32_t partition, int64_t hint) { tables.topology.partition(partition).hint = hint; }
+  void set_hint(uint32_t partition, int64_t hint) {
+    tables.topology.partition(partition).hint = hint;
+  }
 
   // ---- Answers.
   void ask_share() {
@@ -215,9 +218,12 @@ class Rig {
         tables.acks.mark_in_flight(i);
         for (int64_t at = ack.first; at <= ack.last(); ++at) {
           const auto offset = static_cast<size_t>(at);
-          if (offset >= kOffsets) ++faults;
-          else if (ack.type == kshare::kAckGap) ++gaps[row][offset];
-          else if (ack.type != 1) ++refused[row][offset];
+          if (offset >= kOffsets)
+            ++faults;
+          else if (ack.type == kshare::kAckGap)
+            ++gaps[row][offset];
+          else if (ack.type != 1)
+            ++refused[row][offset];
         }
       }
       tables.resolve(row, kLink, 0, now);
@@ -264,7 +270,8 @@ Ranges ranges_of(uint32_t bits, bool single) {
 std::string expect_first(const Shape& shape, uint32_t records, uint32_t acquired, uint32_t count,
                          uint32_t room, int64_t hint) {
   int64_t begin = shape.log[0].base;
-  if (shape.log[0].bytes.size() - 12 > room && hint > begin && hint <= shape.log[0].last) begin = hint;
+  if (shape.log[0].bytes.size() - 12 > room && hint > begin && hint <= shape.log[0].last)
+    begin = hint;
   int64_t end = begin;
   uint32_t used = 0;
   bool cut = false;
@@ -313,8 +320,8 @@ bool exact(const Rig& rig, uint32_t partition, uint32_t records, uint32_t acquir
 }
 
 std::string words(uint32_t records, uint32_t acquired, uint32_t split, int64_t hint) {
-  return "records " + std::to_string(records) + " acquired " + std::to_string(acquired) + " split " +
-         std::to_string(split) + " hint " + std::to_string(hint);
+  return "records " + std::to_string(records) + " acquired " + std::to_string(acquired) +
+         " split " + std::to_string(split) + " hint " + std::to_string(hint);
 }
 
 // One case; false and a word about it if it went wrong.
@@ -344,8 +351,9 @@ bool run_case(Rig& rig, uint32_t count, uint32_t room, uint32_t records, uint32_
 
 }  // namespace
 
-TEST_CASE("acquired ranges in all shapes against records in all shapes: handed out, read again, "
-          "gap or dropped") {
+TEST_CASE(
+    "acquired ranges in all shapes against records in all shapes: handed out, read again, "
+    "gap or dropped") {
   constexpr uint32_t kCount = 5;
   const uint32_t record = batch_of(0, 0, 1).records[0].size;
   for (uint32_t room : {kChunk + record, kChunk + 2 * record + 5, 4 * kChunk + 8 * record}) {
@@ -375,7 +383,8 @@ TEST_CASE("larger shapes, drawn at random") {
     bool good = true;
     for (int i = 0; good && i < 1500; ++i) {
       rig.batches_a_fetch = 1 + draw(2);
-      good = run_case(rig, 14, room, draw(1u << 14), draw(1u << 14), draw(14), draw(16), draw(4) == 0);
+      good =
+          run_case(rig, 14, room, draw(1u << 14), draw(1u << 14), draw(14), draw(16), draw(4) == 0);
     }
   }
 }
@@ -410,7 +419,7 @@ TEST_CASE("a lot that is given up does not take the records behind it in the slo
       rig.take(taken);
       for (uint32_t i = rig.tables.lots.head(0); i != kNoLot;) {
         const uint32_t next = rig.tables.lots.next(i);
-        if (how == 0) rig.tables.give_back(i);  // revoked, or nobody took it in time
+        if (how == 0) rig.tables.give_back(i);         // revoked, or nobody took it in time
         if (how == 1) rig.tables.drop_undelivered(i);  // its leader has moved
         if (how == 2) rig.tables.lose_lot(i, {kshare::Errc::lock_lost, 0});
         if (rig.tables.lots[i].used) static_cast<void>(rig.tables.lots.free_if_done(i));
@@ -430,7 +439,8 @@ TEST_CASE("a lot that is given up does not take the records behind it in the slo
   }
 }
 
-TEST_CASE("a batch that cannot be handed out and was not acquired does not touch the next partition") {
+TEST_CASE(
+    "a batch that cannot be handed out and was not acquired does not touch the next partition") {
   const uint32_t all = 0xFF;
   Rig rig(1000);
   for (uint32_t acquired = 0; acquired < 256; ++acquired) {
@@ -519,8 +529,12 @@ TEST_CASE("more ranges than rows: those with a row are served, the others are co
 }
 
 TEST_CASE("ranges that no broker gives are malformed, and nothing runs over") {
-  for (const auto& range : Ranges{{-1, 3}, {3, 2}, {0, INT64_MAX}, {0, INT64_MAX - 1},
-                                  {INT64_MIN, INT64_MAX}, {5, int64_t{5} + INT32_MAX}}) {
+  for (const auto& range : Ranges{{-1, 3},
+                                  {3, 2},
+                                  {0, INT64_MAX},
+                                  {0, INT64_MAX - 1},
+                                  {INT64_MIN, INT64_MAX},
+                                  {5, int64_t{5} + INT32_MAX}}) {
     Rig rig(1000);
     rig.shapes[0] = {{batch_of(0, 7, 0xFF)}, {range}};
     rig.ask_share();

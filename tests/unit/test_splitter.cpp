@@ -43,8 +43,8 @@ Split split(const std::string& batch, uint32_t first, uint32_t then, uint32_t ro
     end = std::min(size32(batch.size()), end + piece);
     piece = then;
     std::vector<uint8_t> block(batch.begin() + at, batch.begin() + end);
-    const uint32_t taken = splitter.feed(box.store, wanted, {block.data(), size32(block.size())},
-                                         end == batch.size());
+    const uint32_t taken =
+        splitter.feed(box.store, wanted, {block.data(), size32(block.size())}, end == batch.size());
     REQUIRE(taken <= block.size());
     REQUIRE((taken != 0 || end < batch.size()));
     at += taken;
@@ -98,10 +98,11 @@ TEST_CASE("only offsets that are wanted are kept, asked for range by range") {
   }
 }
 
-TEST_CASE("a full slot cuts before the first wanted record that has no room, and nothing behind it "
-          "is kept") {
-  const Batch batch = make(0, {rec(0, std::string(30, 'a')), rec(1, std::string(60, 'b')),
-                               rec(2, "c")});
+TEST_CASE(
+    "a full slot cuts before the first wanted record that has no room, and nothing behind it "
+    "is kept") {
+  const Batch batch =
+      make(0, {rec(0, std::string(30, 'a')), rec(1, std::string(60, 'b')), rec(2, "c")});
   const uint32_t chunk = kshare::Store::kChunkBytes;
   const uint32_t first = batch.records[0].size;
   const uint32_t second = batch.records[1].size;
@@ -153,7 +154,8 @@ TEST_CASE("varints have at most five octets, varlongs ten, however the bytes are
   }
 }
 
-TEST_CASE("null and empty key and value kept apart; 100 headers, one huge; header with null value") {
+TEST_CASE(
+    "null and empty key and value kept apart; 100 headers, one huge; header with null value") {
   const std::optional<std::string> kinds[] = {std::nullopt, "", "text"};
   for (const auto& key : kinds) {
     for (const auto& value : kinds) {
@@ -186,8 +188,9 @@ TEST_CASE("null and empty key and value kept apart; 100 headers, one huge; heade
   for (const kshare::Header& header : none.headers) FAIL_CHECK(header.key);
 }
 
-TEST_CASE("every prefix and every one-byte change of a record's fields is refused or reads within "
-          "its bytes") {
+TEST_CASE(
+    "every prefix and every one-byte change of a record's fields is refused or reads within "
+    "its bytes") {
   minibroker::Rec r = rec(0, "some value");
   r.key = "key";
   r.headers = {{"h", "1"}, {"i", std::nullopt}, {"", ""}};
@@ -216,7 +219,7 @@ TEST_CASE("every prefix and every one-byte change of a record's fields is refuse
       accepted += sum(damaged) >= 0 ? 1 : 0;
     }
   }
-  CHECK(accepted > 0);  // changes of the text itself
+  CHECK(accepted > 0);                                               // changes of the text itself
   CHECK(sum(varlong(-1) + varlong(-1) + varlong(INT32_MAX)) == -1);  // hostile counts and lengths
   CHECK(sum(varlong(-1) + varlong(-1) + varlong(-1)) == -1);
   CHECK(sum(varlong(-2) + varlong(-1) + varlong(0)) == -1);

@@ -42,7 +42,8 @@ std::vector<int64_t> offsets(const Items& items) {
 
 }  // namespace
 
-TEST_CASE("a slot is free, reserved, ready, and free again when it is read out and nothing is held") {
+TEST_CASE(
+    "a slot is free, reserved, ready, and free again when it is read out and nothing is held") {
   Box box(2, 256);
   Store& store = box.store;
   CHECK(store.free_count() == 2);
@@ -199,7 +200,8 @@ TEST_CASE("log append time is every record's time, create time is each record's 
     chunk.log_append_time = append;
     const uint32_t at = box.store.slot(slot).used;
     REQUIRE(box.store.begin_chunk(slot, chunk, 0));
-    box.store.append(slot, batches::bytes_of(minibroker::encode_record(batches::rec(0, "v"), 7, 0)));
+    box.store.append(slot,
+                     batches::bytes_of(minibroker::encode_record(batches::rec(0, "v"), 7, 0)));
     box.store.end_chunk(slot, at);
   }
   const Items items = box.take(slot);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// record/walker.hpp: batches in every split, every slot size, every start, and every kind of damage,
-// against an oracle that works on whole records.
+// record/walker.hpp: batches in every split, slot size, start and kind of damage, against an oracle
+// that works on whole records.
 #include <doctest/doctest.h>
 
 #include "../support/batches.hpp"
@@ -111,9 +111,9 @@ Outcome expect(const std::vector<Batch>& all, const Trip& trip) {
 }
 
 std::string show(const Outcome& o) {
-  std::string text = std::string(o.done ? "done " : "stuck ") + (o.walked ? "walked " : "nothing ") +
-                     (o.cut ? "cut [" : "[") + std::to_string(o.first) + "," +
-                     std::to_string(o.end) + ")";
+  std::string text = std::string(o.done ? "done " : "stuck ") +
+                     (o.walked ? "walked " : "nothing ") + (o.cut ? "cut [" : "[") +
+                     std::to_string(o.first) + "," + std::to_string(o.end) + ")";
   for (const auto& item : o.items) {
     text += " " + std::to_string(static_cast<int>(item.kind)) + ":" + std::to_string(item.first) +
             "-" + std::to_string(item.last);
@@ -130,6 +130,53 @@ bool same(const Outcome& got, const Outcome& wanted, const std::string& what) {
 
 void check_batches(const std::vector<Batch>& all, const Trip& trip, const std::string& what) {
   static_cast<void>(same(walk(batches::join(all), trip), expect(all, trip), what));
+}
+
+// Batches at offset 10 whose records make no sense, each with a sound one at offset 20 behind it.
+struct Malformed {
+  const char* what;
+  int32_t count;
+  int32_t last_delta;
+  std::string body;
+  size_t kept;
+  int64_t bad_from;  // -1: no mark
+
+  int64_t last() const { return int64_t{10} + last_delta; }
+  std::string bytes() const {
+    minibroker::BatchOptions options;
+    options.record_count = count < 0 ? 0 : count;
+    options.last_offset_delta = last_delta;
+    options.compress = [this](const std::string&) { return body; };
+    std::string all = make(10, recs({0}), options).bytes;
+    if (count < 0) all[57] = '\x80';
+    batches::mend_crc(all);
+    return all + make(20, recs({0})).bytes;
+  }
+};
+
+std::vector<Malformed> malformed() {
+  const auto one = [](int32_t delta) {
+    return minibroker::encode_record(batches::rec(delta, "abc"), 0, delta);
+  };
+  return {
+      {"fewer records than counted", 3, 4, one(0) + one(1), 2, 12},
+      {"more records than counted", 1, 4, one(0) + one(1), 1, 11},
+      {"descending offset deltas", 3, 4, one(0) + one(2) + one(1), 2, 13},
+      {"equal offset deltas", 2, 4, one(2) + one(2), 1, 13},
+      {"offset delta behind the last", 2, 1, one(0) + one(2), 1, 11},
+      {"negative offset delta", 1, 4, one(-1), 0, 10},
+      {"half a record", 2, 4, one(0) + one(1).substr(0, one(1).size() - 1), 1, 11},
+      {"a record's head only", 2, 4, one(0) + one(1).substr(0, 3), 1, 11},
+      {"a length that is negative", 2, 4, one(0) + "\x01", 1, 11},
+      {"a length shorter than the head", 2, 4, one(0) + std::string("\x02\0\0\0", 4), 1, 11},
+      {"a length past the end", 2, 4, one(0) + "\xFE\xFF\xFF\xFF\x0F" + std::string(30, 'x'), 1,
+       11},
+      {"a varint without end", 2, 4, one(0) + std::string(40, '\xFF'), 1, 11},
+      {"no records but bytes", 0, 4, one(0), 0, 10},
+      {"records counted, none here", 2, 4, "", 0, 10},
+      {"a negative count", INT32_MIN, 4, one(0), 0, 10},
+      {"bytes behind the last record, no offset left", 2, 1, one(0) + one(1) + "zz", 2, -1},
+  };
 }
 
 }  // namespace
@@ -174,8 +221,9 @@ TEST_CASE("trailing partial batch of any length is ignored") {
   }
 }
 
-TEST_CASE("a slot that is full in any position: whole records are kept, the walk ends before the "
-          "first one that is not, and the rest is read again") {
+TEST_CASE(
+    "a slot that is full in any position: whole records are kept, the walk ends before the "
+    "first one that is not, and the rest is read again") {
   const std::vector<Batch> all = sample();
   bool good = true;
   for (uint32_t room = kChunk; good && room < 600; ++room) {
@@ -211,8 +259,9 @@ TEST_CASE("a slot that is full in any position: whole records are kept, the walk
   }
 }
 
-TEST_CASE("only acquired offsets are kept when the ranges are known, and a wanted offset at any "
-          "place begins the walk") {
+TEST_CASE(
+    "only acquired offsets are kept when the ranges are known, and a wanted offset at any "
+    "place begins the walk") {
   const std::vector<Batch> all = sample();
   const std::string bytes = batches::join(all);
   bool good = true;
@@ -261,8 +310,9 @@ TEST_CASE("the hint begins the walk inside a batch larger than the slot, and now
   CHECK(walk(batches::join(all), trip).first == 50);
 }
 
-TEST_CASE("CRC mismatch: nothing of the batch is handed out, its offsets are marked, the neighbours "
-          "are delivered") {
+TEST_CASE(
+    "CRC mismatch: nothing of the batch is handed out, its offsets are marked, the neighbours "
+    "are delivered") {
   for (uint32_t bad = 0; bad < 64; ++bad) {  // every subset of the six batches
     std::vector<Batch> all = sample();
     for (uint32_t i = 0; i < all.size(); ++i) {
@@ -295,8 +345,9 @@ TEST_CASE("a corrupt batch in mid-range is marked from the first offset of inter
   CHECK(got.end == 14);
 }
 
-TEST_CASE("a batch of an unknown form, or headers that contradict each other, are marked and what "
-          "stands before them is kept") {
+TEST_CASE(
+    "a batch of an unknown form, or headers that contradict each other, are marked and what "
+    "stands before them is kept") {
   const Batch good = make(10, recs({0, 1}));
   const auto spoil = [](size_t at, const std::string& octets) {
     std::string bytes = make(12, recs({0, 1})).bytes;
@@ -305,12 +356,12 @@ TEST_CASE("a batch of an unknown form, or headers that contradict each other, ar
     return bytes;
   };
   const std::string bad[] = {
-      spoil(16, std::string(1, '\0')),           // magic 0
-      spoil(16, std::string(1, '\1')),           // magic 1
-      spoil(16, "\x03"),                         // magic 3
-      spoil(0, "\xFF"),                          // base offset negative
-      spoil(0, std::string(8, '\0')),            // before the batch in front of it
-      spoil(23, "\xFF\xFF\xFF\xFF"),             // last offset delta -1
+      spoil(16, std::string(1, '\0')),               // magic 0
+      spoil(16, std::string(1, '\1')),               // magic 1
+      spoil(16, "\x03"),                             // magic 3
+      spoil(0, "\xFF"),                              // base offset negative
+      spoil(0, std::string(8, '\0')),                // before the batch in front of it
+      spoil(23, "\xFF\xFF\xFF\xFF"),                 // last offset delta -1
       spoil(0, "\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF"),  // offsets run over
   };
   for (const std::string& batch : bad) {
@@ -333,57 +384,26 @@ TEST_CASE("a batch of an unknown form, or headers that contradict each other, ar
 }
 
 TEST_CASE("malformed records: what stands before is delivered, the rest of the batch is marked") {
-  struct Case {
-    const char* what;
-    int32_t count;
-    int32_t last_delta;
-    std::string body;
-    size_t kept;
-    int64_t bad_from;  // -1: no mark
-  };
-  const auto one = [](int32_t delta) { return minibroker::encode_record(batches::rec(delta, "abc"),
-                                                                       0, delta); };
-  const Case cases[] = {
-      {"fewer records than counted", 3, 4, one(0) + one(1), 2, 12},
-      {"more records than counted", 1, 4, one(0) + one(1), 1, 11},
-      {"descending offset deltas", 3, 4, one(0) + one(2) + one(1), 2, 13},
-      {"equal offset deltas", 2, 4, one(2) + one(2), 1, 13},
-      {"offset delta behind the last", 2, 1, one(0) + one(2), 1, 11},
-      {"negative offset delta", 1, 4, one(-1), 0, 10},
-      {"half a record", 2, 4, one(0) + one(1).substr(0, one(1).size() - 1), 1, 11},
-      {"a record's head only", 2, 4, one(0) + one(1).substr(0, 3), 1, 11},
-      {"a length that is negative", 2, 4, one(0) + "\x01", 1, 11},
-      {"a length shorter than the head", 2, 4, one(0) + std::string("\x02\0\0\0", 4), 1, 11},
-      {"a length past the end", 2, 4, one(0) + "\xFE\xFF\xFF\xFF\x0F" + std::string(30, 'x'), 1, 11},
-      {"a varint without end", 2, 4, one(0) + std::string(40, '\xFF'), 1, 11},
-      {"no records but bytes", 0, 4, one(0), 0, 10},
-      {"records counted, none here", 2, 4, "", 0, 10},
-      {"a negative count", INT32_MIN, 4, one(0), 0, 10},
-      {"bytes behind the last record, no offset left", 2, 1, one(0) + one(1) + "zz", 2, -1},
-  };
-  for (const Case& its : cases) {
-    minibroker::BatchOptions options;
-    options.record_count = its.count < 0 ? 0 : its.count;
-    options.last_offset_delta = its.last_delta;
-    options.compress = [&](const std::string&) { return its.body; };
-    std::string bytes = make(10, recs({0}), options).bytes;
-    if (its.count < 0) bytes[57] = '\x80';
-    batches::mend_crc(bytes);
-    bytes += make(20, recs({0})).bytes;
+  for (const Malformed& its : malformed()) {
     for (uint32_t piece : {1u, 5u, 1000u}) {
-      const Outcome got = walk(bytes, {}, {128, piece, piece});
+      const Outcome got = walk(its.bytes(), {}, {128, piece, piece});
       INFO(its.what);
       INFO(show(got));
       REQUIRE(got.items.size() == its.kept + (its.bad_from < 0 ? 1 : 2));
       if (its.bad_from >= 0) {
-        CHECK(got.items[its.kept] ==
-              mark(ChunkKind::malformed, its.bad_from, int64_t{10} + its.last_delta));
+        CHECK(got.items[its.kept] == mark(ChunkKind::malformed, its.bad_from, its.last()));
       }
       CHECK(got.items.back().first == 20);
       CHECK(got.end == 21);
       CHECK_FALSE(got.cut);
     }
-    for (uint32_t room = 2 * kChunk; room < 200; ++room) {  // the mark, too, may find no room
+  }
+}
+
+TEST_CASE("malformed records in a slot of any size: the mark, too, may find no room at first") {
+  for (const Malformed& its : malformed()) {
+    const std::string bytes = its.bytes();
+    for (uint32_t room = 2 * kChunk; room < 200; ++room) {
       Trip trip;
       trip.slot_bytes = room;
       trip.from_exact = true;
@@ -401,7 +421,7 @@ TEST_CASE("malformed records: what stands before is delivered, the rest of the b
         }
         trip.from = got.end;
       }
-      const int64_t wanted = its.bad_from < 0 ? 0 : 10 + its.last_delta - its.bad_from + 1;
+      const int64_t wanted = its.bad_from < 0 ? 0 : its.last() - its.bad_from + 1;
       if (marked != wanted) FAIL_CHECK(its.what << " room " << room << " marked " << marked);
       if (room >= 64 && kept != its.kept + 1) FAIL_CHECK(its.what << " room " << room);
     }
@@ -431,9 +451,9 @@ TEST_CASE("half a record in front of the offset asked for does not move the mark
 }
 
 TEST_CASE("a record larger than a slot is marked, its neighbours are delivered") {
-  const std::vector<Batch> all{make(5, {batches::rec(0, "a"), batches::rec(1, std::string(300, 'b')),
-                                        batches::rec(2, "c")}),
-                               make(8, {batches::rec(0, std::string(300, 'd'))})};
+  const std::vector<Batch> all{
+      make(5, {batches::rec(0, "a"), batches::rec(1, std::string(300, 'b')), batches::rec(2, "c")}),
+      make(8, {batches::rec(0, std::string(300, 'd'))})};
   Trip trip;
   trip.slot_bytes = 256;
   const Outcome got = walk(batches::join(all), trip);
@@ -497,7 +517,9 @@ TEST_CASE("every one-byte change of a batch, CRC on: nothing wrong is kept, the 
         good = good && (got.items[i].body == whole.items[2].body ||
                         got.items[i].body == whole.items[3].body);
       }
-      if (field >= 17 && (field != 23 || change < 128)) {  // 23 to 26, the last offset's delta, decide how far the mark goes
+      if (field >= 17 &&
+          (field != 23 ||
+           change < 128)) {  // 23 to 26, the last offset's delta, decide how far the mark goes
         const bool known = field < 23 || field >= 27;
         good = good && got.items.size() == 4 && got.items[2].kind == ChunkKind::corrupt &&
                got.items[2].first == 12 && (!known || got.items[2].last == 14) &&
@@ -509,8 +531,9 @@ TEST_CASE("every one-byte change of a batch, CRC on: nothing wrong is kept, the 
   CHECK(wrong == 0);
 }
 
-TEST_CASE("every one-byte change of a batch without CRC, or with a CRC that agrees: bounded and "
-          "ascending, what stands before is kept") {
+TEST_CASE(
+    "every one-byte change of a batch without CRC, or with a CRC that agrees: bounded and "
+    "ascending, what stands before is kept") {
   minibroker::Rec rich = batches::rec(1, "value");
   rich.key = "key";
   rich.headers = {{"h", "1"}, {"i", std::nullopt}};

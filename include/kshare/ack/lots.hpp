@@ -173,6 +173,30 @@ class Lots {
     enter_slot(store, index, slot_index);
   }
 
+  // The same for all lots of `partition` on `link` that miss offsets in [from, end). True if any
+  // did.
+  bool apply_walks(Store& store, uint32_t partition, uint32_t link, int64_t from, int64_t end,
+                   uint32_t slot_index) {
+    for (bool any = false;; any = true) {
+      const uint32_t index = first_missing(partition, link, from);
+      if (index == kNoLot || rows_[index].walked >= end) return any;
+      apply_walk(store, index, from, end, slot_index);
+      if (rows_[index].missing()) return any;
+    }
+  }
+  // How far a walk from `from` on counts: to where a lot begins that lacks bytes while others of it
+  // lie in a slot. Those may be read out while the walk goes on, and the lot would then look like
+  // one whose bytes the walk has kept.
+  int64_t walk_limit(uint32_t partition, uint32_t link, int64_t from) const {
+    int64_t limit = INT64_MAX;
+    for (uint32_t at = head(partition); at != kNoLot; at = next(at)) {
+      const Lot& lot = rows_[at];
+      const bool lacks = lot.link == link && lot.in_slot && lot.walked <= lot.last;
+      if (lacks && lot.walked >= from && lot.walked < limit) limit = lot.walked;
+    }
+    return limit;
+  }
+
   // The lot of `partition` on `link` whose missing part begins first at or behind `from`.
   uint32_t first_missing(uint32_t partition, uint32_t link, int64_t from) const {
     uint32_t best = kNoLot;

@@ -39,6 +39,13 @@ struct CodecRegistry {
   MutableBytes window{};                // decompressed bytes on their way; at least 64 octets
   const void* used_by = nullptr;        // kshare's: whose batch is in the window
   bool wanted = false;                  // kshare's: another link waits for it
+
+  // True once when those that have waited may go on.
+  bool is_free_again() {
+    if (used_by != nullptr || !wanted) return false;
+    wanted = false;
+    return true;
+  }
 };
 
 }  // namespace kshare

@@ -183,13 +183,6 @@ class Engine {
     return settle(id, type);
   }
   uint32_t unsettled() const { return tables_.acks.used(); }
-  // True once for links that have waited for the codec.
-  bool codec_is_free() {
-    CodecRegistry* codecs = tables_.shared.options.codecs;
-    if (codecs == nullptr || codecs->used_by != nullptr || !codecs->wanted) return false;
-    codecs->wanted = false;
-    return true;
-  }
   // Something has changed since the last step() that it should look at before anyone sleeps.
   bool take_news() {
     const bool news = news_;

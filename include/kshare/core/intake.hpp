@@ -295,17 +295,11 @@ class Intake {
   static bool next_missing(const void* context, int64_t at, int64_t& first, int64_t& last) {
     const auto& self = *static_cast<const Intake*>(context);
     const Lots& lots = *self.lots_;
-    bool found = false;
-    for (uint32_t i = lots.head(self.row_); i != kNoLot; i = lots.next(i)) {
-      const Lot& lot = lots[i];
-      if (lot.link != self.link_ || !lot.missing() || lot.last < at) continue;
-      if (lot.walked >= self.limit_) continue;
-      if (found && lot.walked >= first) continue;
-      first = lot.walked;
-      last = lot.last;
-      found = true;
-    }
-    return found;
+    const uint32_t index = lots.first_missing(self.row_, self.link_, at);
+    if (index == kNoLot || lots[index].walked >= self.limit_) return false;
+    first = lots[index].walked;
+    last = lots[index].last;
+    return true;
   }
 
   bool read_again(Link& link, Tables& tables, Instant now) {
@@ -328,7 +322,7 @@ class Intake {
           walked_ = answer.partition_error() == kafka::kNone && is_asked_for(answer, tables);
           if (walked_) {
             lots_ = &tables.lots;
-            limit_ = reread_limit();
+            limit_ = lots_->walk_limit(row_, link_, from_);
             WalkPlan plan = plan_for(tables);
             plan.from = from_;
             plan.from_exact = true;
@@ -353,28 +347,10 @@ class Intake {
     return row.used && row.index == answer.partition() &&
            tables.topology.topic(row.topic).id == answer.topic_id();
   }
-  // Where a lot begins that is short of bytes but has others in a slot. Those may be read out while
-  // this walk goes on: the lot would look like one that the walk has served.
-  int64_t reread_limit() const {
-    int64_t limit = INT64_MAX;
-    for (uint32_t i = lots_->head(row_); i != kNoLot; i = lots_->next(i)) {
-      const Lot& lot = (*lots_)[i];
-      if (lot.link == link_ && lot.in_slot && lot.walked <= lot.last && lot.walked >= from_ &&
-          lot.walked < limit) {
-        limit = lot.walked;
-      }
-    }
-    return limit;
-  }
   void apply_reread(Tables& tables) {
     saw_data_ = true;
     const int64_t end = walker_.walk_end() < limit_ ? walker_.walk_end() : limit_;
-    for (;;) {
-      const uint32_t index = tables.lots.first_missing(row_, link_, from_);
-      if (index == kNoLot || tables.lots[index].walked >= end) return;
-      tables.lots.apply_walk(tables.store, index, walker_.walk_first(), end, slot_);
-      if (tables.lots[index].missing()) return;
-    }
+    static_cast<void>(tables.lots.apply_walks(tables.store, row_, link_, from_, end, slot_));
   }
   // The log starts behind what we hold: below that there is nothing to hand out, ever.
   void on_reread_error(const FetchDecoder& answer, Tables& tables) {
@@ -383,13 +359,8 @@ class Intake {
       if (kafka::is_evicted(answer.partition_error())) tables.evicted(row_, link_);
       return;
     }
-    for (;;) {
-      const uint32_t index = tables.lots.first_missing(row_, link_, from_);
-      if (index == kNoLot || tables.lots[index].walked >= answer.log_start()) return;
-      saw_data_ = true;
-      tables.lots.apply_walk(tables.store, index, from_, answer.log_start(), slot_);
-      if (tables.lots[index].missing()) return;
-    }
+    const int64_t end = answer.log_start();
+    if (tables.lots.apply_walks(tables.store, row_, link_, from_, end, slot_)) saw_data_ = true;
   }
 
   Decoder decoder_{};
@@ -397,7 +368,7 @@ class Intake {
   const Lots* lots_ = nullptr;
   int64_t from_ = 0;
   int64_t covered_to_ = 0;  // acquired without a hole from the walk's beginning to here
-  int64_t limit_ = 0;       // behind the range acquired last; reading again: see reread_limit()
+  int64_t limit_ = 0;       // behind the range acquired last; reading again: Lots::walk_limit()
   uint32_t slot_ = kNoSlot;
   uint32_t row_ = kNoRow;
   uint32_t mark_ = 0;
