@@ -35,7 +35,6 @@ class Game {
     world_->join(member_);
   }
 
-  ~Game() { if (std::getenv("DBG")) std::fprintf(stderr,"turns %llu ms %lld req %lld\n",(unsigned long long)world_->turns,(long long)world_->now,(long long)world_->broker.requests_total()); }
   void play() {
     if (!member_.start({"t"}).ok()) std::abort();
     world_->run_for(1000);

@@ -60,18 +60,6 @@ def delivery_limit_ends_a_record(live):
     check_settled(live, group, topic)
 
 
-@case(since=(4, 2))
-def renew_keeps_a_record_and_accept_follows(live):
-    """-A renew renews once, then accepts: every record once."""
-    topic = live.topic('renew')
-    group = live.group('renew', lock_ms=2000)
-    live.admin.produce(topic, count=100)
-    cat = live.cat('cat', group, topic, '-A', 'renew', '-c', '100', '-f', PLACE, '-J').succeed()
-    check_complete(live, topic, [(p, o) for p, o, _ in cat.pairs()])
-    check(cat.report()['acks_failed'] == 0, f'-J says acks_failed={cat.report()["acks_failed"]}')
-    check_settled(live, group, topic)
-
-
 def rows_of(data):
     """Complete lines "PARTITION OFFSET ..." as places."""
     return [tuple(map(int, line.split()[:2])) for line in data.split(b'\n')[:-1]]
@@ -148,22 +136,4 @@ def close_releases_what_was_not_asked_for(live):
     ms = second.report()['first_record_ms']
     live.note(f'next member: first record after {ms} ms')
     check(ms < 1500, f'first record of the next member after {ms} ms')
-    check_settled(live, group, topic)
-
-
-@case(since=(4, 2))
-def slow_output_is_renewed(live):
-    """Records taken slowly from one batch, lock 1 s: each once, with count 1."""
-    topic = live.topic('slow')
-    group = live.group('slow', lock_ms=1000)
-    live.admin.produce(topic, count=400, size=1000, batch_size=1_000_000, linger_ms=60_000)
-    cat = live.cat('cat', group, topic, '-c', '400', '-f', '%p %o %d %s\\n', '-J', pipe=True)
-    data = b''
-    while chunk := os.read(cat.pipe.fileno(), 4096):  # 4 records in 40 ms: 4 s in all
-        data += chunk
-        time.sleep(0.04)
-    cat.succeed()
-    rows = [tuple(map(int, line.split()[:3])) for line in data.split(b'\n')[:-1]]
-    check_complete(live, topic, [(p, o) for p, o, _ in rows])
-    check({d for _, _, d in rows} == {1}, f'delivery counts {sorted({d for _, _, d in rows})}')
     check_settled(live, group, topic)

@@ -99,6 +99,7 @@ class Leaders {
   }
   void on_lost(uint32_t i, Tables& tables) {
     Peer& peer = peers_[i];
+    peer.recovering = peer.recovering || peer.session.is_open() || tables.has_lots(i);
     peer.intake.abandon(tables);
     tables.connection_lost(i, peer.link.target());
     peer.session.ended(tables);
@@ -227,7 +228,7 @@ class Leaders {
     if (has_lots ? false : (!wanted || closing_ || peer.leaving)) return;
     FetchSize size;
     uint32_t slot = Store::kNone;
-    if (!has_lots) {
+    if (!has_lots && !peer.recovering) {
       size = demand::fetch_size(i, clamp_lots_, tables);
       if (size.max_records > 0) slot = tables.store.reserve(i);
       if (slot == Store::kNone) {  // no room: nothing to open a session for yet
@@ -244,8 +245,18 @@ class Leaders {
     const uint32_t missing = demand::oldest_missing(i, tables);
     if (!closing_ && missing != kNoLot && send_reread(i, missing, tables, now)) return;
     // With the application, until their locks end; when closing, until they have ack slots.
-    if (tables.has_lots(i) && (!closing_ || tables.giving_back)) return;
+    if (tables.has_lots(i) && (!closing_ || tables.giving_back)) return wait_for_lots(i, now);
     send_acknowledge(i, true, tables, now);
+  }
+
+  // After a reconnect fetching does not wait for the application for long.
+  void wait_for_lots(uint32_t i, Instant now) {
+    Peer& peer = peers_[i];
+    if (peer.recover_until == Instant{} || closing_) return;
+    if (now < peer.recover_until) return wait(peer.recover_until);
+    peer.recover_until = Instant{};
+    peer.ending = peer.leaving;
+    wait(now + 1);
   }
 
   bool send_fetch_if_room(uint32_t i, Tables& tables, Instant now) {
@@ -264,7 +275,8 @@ class Leaders {
   void send_fetch(uint32_t i, uint32_t slot, FetchSize size, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
     if (size.max_records != 0) {
-      const bool tight = crowded(now) || takes_last_slot(i, tables);
+      const bool tight =
+          crowded(now) || now < peer.brief_until || takes_last_slot(i, tables);
       size.max_wait_ms = demand::max_wait(i, peer.intake.lock_ms(), tight, tables);
       last_slot_ = i;
     }
@@ -340,7 +352,16 @@ class Leaders {
     if (error != kafka::kNone) return on_session_error(peer, error, tables, now);
     const bool was_open = peer.session.is_open();
     peer.session.succeeded(tables);
-    if (was_open && !peer.session.is_open()) peer.ending = false;
+    if (was_open && !peer.session.is_open()) {
+      peer.ending = false;
+      peer.brief_until = now + kTurnMs;
+    } else if (!was_open && peer.recovering) {
+      // What the lost connection had acquired is freed by the end of a session: a broker that sees
+      // the new connection first does not do it, nor do we know what the lost answer had brought.
+      peer.recovering = false;
+      peer.ending = true;
+      peer.recover_until = now + kTurnMs;
+    }
     if (tables.retry_acks) peer.hold_until = now + tables.shared.retry_ms(peer.quick_answers++);
     tables.retry_acks = false;
     if (peer.intake.surplus() != 0) {

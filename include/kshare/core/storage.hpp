@@ -34,11 +34,14 @@ struct Peer {
   Instant reread_at{};      // a plain fetch that brought nothing is not repeated before
   Instant hold_until{};     // after an answer that must not be repeated at once
   Instant since{};          // when its turn began
+  Instant recover_until{};  // so long the session waits for the application before it is ended
+  Instant brief_until{};    // long polls are short: records just freed do not wake them
   int32_t wait_ms = 0;      // MaxWaitMs of the ShareFetch that is out
   uint8_t reread_attempts = 0;
   uint8_t quick_answers = 0;
   bool ending = false;      // the session is to be ended; opened again unless leaving
   bool leaving = false;     // the link is to be free for another leader
+  bool recovering = false;  // the connection was lost with records acquired, perhaps unseen
 };
 
 // Room for `count` objects, without a constructor: a static one stays in .bss.
