@@ -120,7 +120,8 @@ struct SceneOf {
  private:
   void note(const minibroker::AckEvent& event) {
     for (int64_t at = event.first; at <= event.last && at - event.first < 100000; ++at) {
-      const auto index = event.types.size() == 1 ? size_t{0} : static_cast<size_t>(at - event.first);
+      const bool one = event.types.size() == 1;
+      const size_t index = one ? 0 : static_cast<size_t>(at - event.first);
       settled.push_back({answers, event.partition, at, event.types[index], event.error});
     }
   }

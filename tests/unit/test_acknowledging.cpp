@@ -383,7 +383,9 @@ TEST_CASE("acks after unsubscribe go where the record came from") {
   s.ack_all();
   CHECK(s.until_settled());
   CHECK(s.stats().acks_ok == s.m.seen.size());
-  for (const auto& seen : s.m.seen) CHECK(s.state(seen.offset, seen.partition) == State::Acknowledged);
+  for (const auto& seen : s.m.seen) {
+    CHECK(s.state(seen.offset, seen.partition) == State::Acknowledged);
+  }
   // The rest was given back, and the session is over.
   s.w.run_for(500);
   CHECK(s.w.broker.sessions(0) == 0);
@@ -634,7 +636,7 @@ TEST_CASE("implicit mode: asking for the next accepts, an explicit word override
   check_clean(s.w);
 }
 
-TEST_CASE("implicit mode: a record whose lock is gone when the next is asked for counts as failed") {
+TEST_CASE("implicit mode: a record whose lock is gone when the next is asked for has failed") {
   Scene s(config(1000));
   s.m.takes_max = 1;
   s.start(1, 1);

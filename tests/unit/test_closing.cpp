@@ -122,6 +122,30 @@ TEST_CASE("close in the midst of joining leaves no member behind") {
   }
 }
 
+TEST_CASE("close while the assignment changes: no hot loop, and nothing is left behind") {
+  for (int steps = 0; steps < 24; ++steps) {
+    CAPTURE(steps);
+    Scene s;
+    s.hold_all();
+    s.start(2, 3);
+    REQUIRE(s.until_seen(6));
+    Member<> other(2);
+    s.w.join(other);
+    REQUIRE(other.start({"t"}).ok());
+    for (int i = 0; i < steps; ++i) s.w.step(s.w.now + 400);
+    s.append(0, 3);
+    s.append(1, 3);
+    const int64_t requests = s.w.broker.requests_total();
+    const int64_t took = close_takes(s, 3000);
+    CHECK(took >= 0);
+    CHECK(took < 700);
+    CHECK(s.w.broker.requests_total() - requests < 60);
+    CHECK(s.w.broker.group_coordinator().members("group").size() == 1);
+    CHECK(s.w.run_until([&] { return other.consumer().stats().acks_ok == 12; }, 8000));
+    check_clean(s.w);
+  }
+}
+
 TEST_CASE("a second close is harmless, close before start says so") {
   Scene s;
   CHECK(s.consumer().close(s.now(), 1000).code == Errc::not_running);
@@ -181,7 +205,8 @@ TEST_CASE("close with a time-out of 0 or less ends with the next poll") {
 }
 
 TEST_CASE("close in the midst of a batch far larger than the memory gives everything back") {
-  for (const auto mode : {kshare::AcquireMode::batch_optimized, kshare::AcquireMode::record_limit}) {
+  using kshare::AcquireMode;
+  for (const AcquireMode mode : {AcquireMode::batch_optimized, AcquireMode::record_limit}) {
     Scene s;
     s.hold_all();
     s.m.options.acquire_mode = mode;

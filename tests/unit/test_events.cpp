@@ -116,7 +116,7 @@ TEST_CASE("a broker that cannot be reached: told each time, status keeps the fir
   CHECK(s.consumer().status().ok());  // it has got over it
 }
 
-TEST_CASE("a partition in error: told once per change, asked for with back-off, and it comes back") {
+TEST_CASE("a partition in error: told once per change, asked again with back-off") {
   Scene s;
   s.start(2, 0);
   s.w.run_for(2000);

@@ -125,3 +125,83 @@ TEST_CASE("peers that talk nonsense in well-formed answers break no rule of the 
     if (broken != nullptr) FAIL_CHECK(std::string(broken), " in life ", life);
   }
 }
+
+TEST_CASE("an absurd member epoch is no membership: the consumer joins again") {
+  for (uint8_t value : {uint8_t{0x80}, uint8_t{0xFF}}) {
+    Talk talk{minibroker::kShareGroupHeartbeat, 0, {How::change, 39, value}};
+    const char* broken = talk.live();
+    CHECK(broken == nullptr);
+    CHECK_FALSE(talk.fatal());
+    CHECK(talk.m.has_event(kshare::EventType::rejoining));
+  }
+}
+
+TEST_CASE("an absurd heartbeat interval does not make a silent member") {
+  Talk talk{minibroker::kShareGroupHeartbeat, 0, {How::change, 43, 0x7F}};
+  REQUIRE(talk.m.start({"t"}).ok());
+  talk.w.run_for(100000);
+  CHECK(talk.spoilt);
+  CHECK(talk.w.broker.requests(minibroker::kShareGroupHeartbeat) >= 4);
+  CHECK(talk.m.event_count(kshare::EventType::joined) == 1);
+}
+
+TEST_CASE("a consumer that is refused for good while it closes can start again") {
+  world::World w;
+  w.broker.add_topic("t", 1);
+  w.broker.append("t", 0, spoiler::records(4));
+  world::Member<> m;
+  m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+  m.judge = [](const kshare::Record&, kshare::Ack&) { return false; };  // holds them all
+  w.join(m);
+  REQUIRE(m.start({"t"}).ok());
+  REQUIRE(w.run_until([&] { return m.seen.size() == 4; }));
+  w.broker.on_response = [](int api, std::string& frame) {
+    const size_t at = frame.find(std::string("\0\x4E\0", 3));  // ShareFetch in the list of APIs
+    if (api == minibroker::kApiVersions && at != std::string::npos) frame[at + 1] = 7;
+    return true;
+  };
+  for (auto& pipe : m.pool.transports) w.broker.close_connection(pipe.conn(), w.now);
+  CHECK(w.close(m, 60000));
+  CHECK(m.consumer().status().code == kshare::Errc::unsupported_broker);
+  w.broker.on_response = nullptr;
+  m.judge = nullptr;
+  m.alive = true;
+  REQUIRE(m.start({"t"}).ok());
+  CHECK(w.run_until([&] { return w.broker.start_offset("group", "t", 0) == 4; }));
+  CHECK(w.close(m));
+}
+
+TEST_CASE("a link that comes back after all its locks have ended does not spin while closing") {
+  minibroker::Config config;
+  config.lock_ms = 1000;
+  world::World w{config};
+  w.broker.add_topic("t", 1);
+  w.broker.append("t", 0, spoiler::records(4));
+  world::Member<> m;
+  m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+  m.judge = [](const kshare::Record&, kshare::Ack&) { return false; };
+  w.join(m);
+  REQUIRE(m.start({"t"}).ok());
+  REQUIRE(w.run_until([&] { return m.seen.size() == 4; }));
+  for (auto& pipe : m.pool.transports) {
+    pipe.refuse = true;
+    w.broker.close_connection(pipe.conn(), w.now);
+  }
+  w.run_for(100);
+  static_cast<void>(m.consumer().close(kshare::Instant{w.now}, 20000));
+  w.run_for(1500);
+  m.pool.transports[1].refuse = false;  // the leader is back, the coordinator is not
+  w.run_for(2000);
+  const uint64_t before = w.turns;
+  w.run_for(5000);
+  CHECK(w.turns - before < 100);
+}
+
+TEST_CASE("an absurd throttle time does not silence the consumer for good") {
+  for (int api : {minibroker::kShareFetch, minibroker::kShareGroupHeartbeat}) {
+    Talk talk{api, 0, {How::change, 9, 0x7F}};  // ThrottleTimeMs: 24 days
+    const char* broken = talk.live();
+    CHECK(broken == nullptr);
+    CHECK(talk.w.now < 120000);
+  }
+}

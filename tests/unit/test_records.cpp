@@ -228,7 +228,7 @@ TEST_CASE("batches removed from the log between others are gaps") {
   check_clean(s.w);
 }
 
-TEST_CASE("a CRC mismatch: the batch is rejected, an event names it, the neighbours are delivered") {
+TEST_CASE("a CRC mismatch: the batch is rejected, told, and the neighbours are delivered") {
   for (const int bad : {0, 1, 2}) {
     CAPTURE(bad);
     Scene s;

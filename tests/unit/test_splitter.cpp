@@ -42,7 +42,8 @@ Split split(const std::string& batch, uint32_t first, uint32_t then, uint32_t ro
   while (at < batch.size()) {
     end = std::min(size32(batch.size()), end + piece);
     piece = then;
-    std::vector<uint8_t> block(batch.begin() + at, batch.begin() + end);
+    const std::string text = batch.substr(at, end - at);
+    const std::vector<uint8_t> block(text.begin(), text.end());
     const uint32_t taken =
         splitter.feed(box.store, wanted, {block.data(), size32(block.size())}, end == batch.size());
     REQUIRE(taken <= block.size());

@@ -48,7 +48,7 @@ class TextOut {
     do {
       digits[--at] = static_cast<char>('0' + left % 10);
       left /= 10;
-    } while (left != 0);
+    } while (left != 0 && at != 1);  // 2^63 has 19 digits
     if (value < 0) digits[--at] = '-';
     return append({digits + at, sizeof digits - at});
   }

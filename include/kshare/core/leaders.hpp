@@ -224,6 +224,7 @@ class Leaders {
     Peer& peer = peers_[i];
     if (now < peer.session.retry_at()) return wait(peer.session.retry_at());
     const bool has_lots = tables.has_lots(i);
+    if (!has_lots) peer.acks_since = kNever;  // nothing is left that a deadline could be for
     const bool wanted = peer.session.has_partitions(tables, peer.link.target(), now);
     if (has_lots ? false : (!wanted || closing_ || peer.leaving)) return;
     FetchSize size;
