@@ -183,18 +183,48 @@ TEST_CASE("a link that comes back after all its locks have ended does not spin w
   w.join(m);
   REQUIRE(m.start({"t"}).ok());
   REQUIRE(w.run_until([&] { return m.seen.size() == 4; }));
-  for (auto& pipe : m.pool.transports) {
-    pipe.refuse = true;
-    w.broker.close_connection(pipe.conn(), w.now);
-  }
-  w.run_for(100);
+  world::PipeTransport& coordinator = m.pool.transports[0];
+  world::PipeTransport& leader = m.pool.transports[1];
+  w.broker.close_connection(leader.conn(), w.now);
+  w.run_for(5);
+  leader.stall = true;  // it is being opened while the locks end
   static_cast<void>(m.consumer().close(kshare::Instant{w.now}, 20000));
-  w.run_for(1500);
-  m.pool.transports[1].refuse = false;  // the leader is back, the coordinator is not
-  w.run_for(2000);
+  w.run_for(500);
+  coordinator.stall = true;  // nobody answers when we leave
+  w.run_for(1000);
+  leader.stall = false;
+  w.run_for(1000);
   const uint64_t before = w.turns;
   w.run_for(5000);
+  CHECK(m.alive);
   CHECK(w.turns - before < 100);
+}
+
+TEST_CASE("records of a partition that is not in the session are for nobody") {
+  minibroker::Config config;
+  config.nodes = 2;
+  world::World w{config};
+  w.broker.add_topic("t", 2);
+  for (int partition : {0, 1}) {
+    w.broker.move_leader("t", partition, partition);
+    w.broker.append("t", partition, spoiler::records(4));
+  }
+  bool changed = false;
+  w.broker.on_response = [&](int api, std::string& frame) {
+    if (api == minibroker::kShareFetch && frame.size() > 200 && !changed) {
+      frame[41] = static_cast<char>(frame[41] ^ 1);  // PartitionIndex: that of the other leader
+      changed = true;
+    }
+    return true;
+  };
+  world::Member<kshare::kSmallLimits> m;
+  w.join(m);
+  REQUIRE(m.start({"t"}).ok());
+  REQUIRE(w.run_until([&] { return m.consumer().stats().acks_ok == 8; }));
+  CHECK(changed);
+  CHECK(m.has_event(kshare::EventType::session_surplus));
+  CHECK(m.times().size() == 8);
+  CHECK(w.close(m));
 }
 
 TEST_CASE("an absurd throttle time does not silence the consumer for good") {

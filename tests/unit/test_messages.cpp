@@ -29,59 +29,63 @@ bool begins_like(const samples::Lines& items, const samples::Lines& whole) {
   return items.size() <= whole.size() && std::equal(items.begin(), items.end(), whole.begin());
 }
 
-// Everything up to a count or a length, for each that a schema has.
+// Everything up to a count or a length, for each that a schema has, and what an entry takes at
+// least.
 struct Place {
   Kind kind;
+  uint32_t entry;
   Message before;
 };
 std::vector<Place> counts() {
   std::vector<Place> all;
-  const auto add = [&](Kind kind, Build& b) { all.push_back({kind, b.message}); };
+  const auto add = [&](Kind kind, uint32_t entry, const Build& b) {
+    all.push_back({kind, entry, b.message});
+  };
   const auto metadata = [] { return Build{}.i32(0).array(0).null().i32(1).array(1); };
-  add(Kind::api_versions, Build{}.i16(0));
-  add(Kind::metadata, Build{}.i32(0));                                           // Brokers
-  add(Kind::metadata, Build{}.i32(0).array(1).i32(1));                           // Host
-  add(Kind::metadata, Build{}.i32(0).array(1).i32(1).text("h").i32(1));          // Rack
-  add(Kind::metadata, Build{}.i32(0).array(0));                                  // ClusterId
-  add(Kind::metadata, Build{}.i32(0).array(0).null().i32(1));                    // Topics
-  add(Kind::metadata, metadata().i16(0));                                        // Name
-  add(Kind::metadata, metadata().i16(0).text("t").uuid(1).i8(0));                // Partitions
+  add(Kind::api_versions, 7, Build{}.i16(0));
+  add(Kind::metadata, 11, Build{}.i32(0));                                       // Brokers
+  add(Kind::metadata, 1, Build{}.i32(0).array(1).i32(1));                        // Host
+  add(Kind::metadata, 1, Build{}.i32(0).array(1).i32(1).text("h").i32(1));       // Rack
+  add(Kind::metadata, 1, Build{}.i32(0).array(0));                               // ClusterId
+  add(Kind::metadata, 26, Build{}.i32(0).array(0).null().i32(1));                // Topics
+  add(Kind::metadata, 1, metadata().i16(0));                                     // Name
+  add(Kind::metadata, 18, metadata().i16(0).text("t").uuid(1).i8(0));            // Partitions
   Build partition = metadata().i16(0).text("t").uuid(1).i8(0).array(1);
   partition.i16(0).i32(0).i32(1).i32(1);
-  add(Kind::metadata, partition);                                                // ReplicaNodes
-  add(Kind::metadata, partition.array(0));                                       // IsrNodes
-  add(Kind::metadata, partition.array(0));                                       // OfflineReplicas
-  add(Kind::find_coordinator, Build{}.i32(0));                                   // Coordinators
-  add(Kind::find_coordinator, Build{}.i32(0).array(1));                          // Key
-  add(Kind::find_coordinator, Build{}.i32(0).array(1).text("g").i32(1));         // Host
-  add(Kind::find_coordinator,
+  add(Kind::metadata, 4, partition);                                             // ReplicaNodes
+  add(Kind::metadata, 4, partition.array(0));                                    // IsrNodes
+  add(Kind::metadata, 4, partition.array(0));                                    // OfflineReplicas
+  add(Kind::find_coordinator, 14, Build{}.i32(0));                               // Coordinators
+  add(Kind::find_coordinator, 1, Build{}.i32(0).array(1));                       // Key
+  add(Kind::find_coordinator, 1, Build{}.i32(0).array(1).text("g").i32(1));      // Host
+  add(Kind::find_coordinator, 1,
       Build{}.i32(0).array(1).text("g").i32(1).text("h").i32(1).i16(0));         // ErrorMessage
-  add(Kind::heartbeat, Build{}.i32(0).i16(0));                                   // ErrorMessage
-  add(Kind::heartbeat, Build{}.i32(0).i16(0).null());                            // MemberId
+  add(Kind::heartbeat, 1, Build{}.i32(0).i16(0));                                // ErrorMessage
+  add(Kind::heartbeat, 1, Build{}.i32(0).i16(0).null());                         // MemberId
   Build beat = Build{}.i32(0).i16(0).null().null().i32(1).i32(1).i8(1);
-  add(Kind::heartbeat, beat);                                                    // TopicPartitions
-  add(Kind::heartbeat, beat.array(1).uuid(1));                                   // Partitions
-  add(Kind::share_fetch, Build{}.i32(0).i16(0));                                 // ErrorMessage
+  add(Kind::heartbeat, 18, beat);                                                // TopicPartitions
+  add(Kind::heartbeat, 4, beat.array(1).uuid(1));                                // Partitions
+  add(Kind::share_fetch, 1, Build{}.i32(0).i16(0));                              // ErrorMessage
   Build share = Build{}.i32(0).i16(0).null().i32(1);
-  add(Kind::share_fetch, share);                                                 // Responses
-  add(Kind::share_acknowledge, share);                                           // Responses
+  add(Kind::share_fetch, 18, share);                                             // Responses
+  add(Kind::share_acknowledge, 18, share);                                       // Responses
   Build nodes = share;
-  add(Kind::share_fetch, nodes.array(0));                                        // NodeEndpoints
-  add(Kind::share_acknowledge, nodes);                                           // NodeEndpoints
+  add(Kind::share_fetch, 11, nodes.array(0));                                    // NodeEndpoints
+  add(Kind::share_acknowledge, 11, nodes);                                       // NodeEndpoints
   share.array(1).uuid(1);
-  add(Kind::share_fetch, share);                                                 // Partitions
-  add(Kind::share_acknowledge, share);                                           // Partitions
+  add(Kind::share_fetch, 22, share);                                             // Partitions
+  add(Kind::share_acknowledge, 17, share);                                       // Partitions
   share.array(1).i32(0).i16(0);
-  add(Kind::share_acknowledge, share);                                           // ErrorMessage
-  add(Kind::share_fetch, share.null().i16(0));                                   // Ack...Message
-  add(Kind::share_fetch, share.null().i32(0).i32(0).tags());                     // Records
-  add(Kind::share_fetch, share.null());                                          // AcquiredRecords
+  add(Kind::share_acknowledge, 1, share);                                        // ErrorMessage
+  add(Kind::share_fetch, 1, share.null().i16(0));                                // Ack...Message
+  add(Kind::share_fetch, 1, share.null().i32(0).i32(0).tags());                  // Records
+  add(Kind::share_fetch, 19, share.null());                                      // AcquiredRecords
   Build plain = Build{}.i32(0).i16(0).i32(0);
-  add(Kind::fetch, plain);                                                       // Responses
-  add(Kind::fetch, plain.array(1).uuid(1));                                      // Partitions
+  add(Kind::fetch, 18, plain);                                                   // Responses
+  add(Kind::fetch, 37, plain.array(1).uuid(1));                                  // Partitions
   plain.array(1).i32(0).i16(0).i64(0).i64(0).i64(0);
-  add(Kind::fetch, plain);                                                       // Aborted...
-  add(Kind::fetch, plain.null().i32(-1));                                        // Records
+  add(Kind::fetch, 17, plain);                                                   // Aborted...
+  add(Kind::fetch, 1, plain.null().i32(-1));                                     // Records
   return all;
 }
 
@@ -197,7 +201,8 @@ TEST_CASE("hostile counts and lengths are refused at once") {
     }());
     REQUIRE_FALSE(sound.malformed);
     REQUIRE_FALSE(sound.ended);
-    for (uint32_t count : {0xFFFFFFFFu, 0x80000000u, 0x7FFFFFFFu, 0x10000u, 5000u}) {
+    const uint32_t too_many = 4000 / place.entry + 1;  // in the 4,000 octets behind
+    for (uint32_t count : {0xFFFFFFFFu, 0x80000000u, 0x7FFFFFFFu, 0x10000u, too_many + 1}) {
       Message body = place.before;
       const Message hostile = Build{}.uvarint(count).message;
       body.insert(body.end(), hostile.begin(), hostile.end());
