@@ -19,11 +19,19 @@ else()
 endif()
 # Says "potential" of every std::vector. tests/promise has it for all of include/.
 list(REMOVE_ITEM kshare_warnings -Wnull-dereference)
+# gcc 12 at -O2 invents offsets of 2^32 where a test's small buffer is inlined into the library.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND kshare_warnings -Wno-array-bounds)
+endif()
 
 function(kshare_strict target)
   target_link_libraries(${target} PRIVATE kshare::kshare)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
-  target_compile_options(${target} PRIVATE ${kshare_warnings} -Werror)
+  target_compile_options(${target} PRIVATE ${kshare_warnings})
+  # Sanitizers and other targets make gcc warn of what cannot be: there, warnings stay warnings.
+  if(NOT KSHARE_SANITIZE AND NOT KSHARE_FUZZ AND NOT CMAKE_CROSSCOMPILING)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
   if(KSHARE_SANITIZE)
     set(flags -fsanitize=address,undefined -fno-sanitize-recover=all)
     target_compile_options(${target} PRIVATE ${flags} -fno-omit-frame-pointer)

@@ -289,7 +289,7 @@ struct Result {
   uint32_t left = 0;  // octets of the frame that nobody read
 };
 
-// How a body arrives: in a frame of `frame` octets of which `count` come, at most `piece` at a time,
+// How a body arrives: in a frame of `frame` octets of which `count` come, at most `piece` at once,
 // through a window of `window`.
 struct Way {
   uint32_t window = 1024;

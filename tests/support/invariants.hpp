@@ -88,7 +88,8 @@ inline const char* of_store(const kshare::Tables& tables) {
       refs += tables.acks.slot(i).slot == s + 1 ? 1u : 0u;
     }
     if (refs != slot.refs) return "slot: references miscounted";
-    if (slot.state == kshare::SlotState::free && (refs != 0 || last != 0)) return "slot: free early";
+    if (slot.state == kshare::SlotState::free && (refs != 0 || last != 0))
+      return "slot: free early";
     if (slot.state == kshare::SlotState::ready && refs == 0 && last == 0) return "slot: kept";
   }
   for (uint32_t i = 0; i < tables.lots.count(); ++i) {

@@ -60,7 +60,8 @@ inline std::vector<minibroker::Rec> records(int count) {
   std::vector<minibroker::Rec> all(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) {
     minibroker::Rec& rec = all[static_cast<size_t>(i)];
-    rec.value = std::string(static_cast<size_t>(10 + 170 * (i % 3)), static_cast<char>('a' + i % 26));
+    rec.value =
+        std::string(static_cast<size_t>(10 + 170 * (i % 3)), static_cast<char>('a' + i % 26));
     if (i % 2 == 0) rec.key = "key";
     if (i % 4 == 0) rec.headers.push_back({"h", "v"});
   }

@@ -47,11 +47,35 @@ TEST_CASE("an entry behind the end of the list is empty") {
 }
 
 TEST_CASE("an entry without a port, with a port out of range, or without a host makes no sense") {
-  for (const char* list : {"", " ", ",", ":", "host", "host:", ":9092", " :9092", "host:0",
-                           "host:65536", "host:99999", "host:123456", "host:9999999999",
-                           "host:port", "host: 9092", "host:90x92", "host:-1", "[]:9092", "[:9092",
-                           "]:9092", "[::1:9092", "PLAINTEXT://a:1", "9092", "host:9092,", ",host:9092",
-                           "a:1,,b:2", "a:1;b:2", "[::1]9092", "a b:9092"}) {
+  for (const char* list : {"",
+                           " ",
+                           ",",
+                           ":",
+                           "host",
+                           "host:",
+                           ":9092",
+                           " :9092",
+                           "host:0",
+                           "host:65536",
+                           "host:99999",
+                           "host:123456",
+                           "host:9999999999",
+                           "host:port",
+                           "host: 9092",
+                           "host:90x92",
+                           "host:-1",
+                           "[]:9092",
+                           "[:9092",
+                           "]:9092",
+                           "[::1:9092",
+                           "PLAINTEXT://a:1",
+                           "9092",
+                           "host:9092,",
+                           ",host:9092",
+                           "a:1,,b:2",
+                           "a:1;b:2",
+                           "[::1]9092",
+                           "a b:9092"}) {
     CAPTURE(list);
     CHECK_FALSE(is_valid_bootstrap(std::string(list)));
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// base/*.hpp and wire/error_code.hpp: spans, instants, statuses, back-off, member ids, error classes.
+// base/*.hpp and wire/error_code.hpp: spans, instants, statuses, back-off, member ids, errors.
 #include <doctest/doctest.h>
 
 #include <cstring>

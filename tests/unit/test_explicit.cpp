@@ -114,7 +114,7 @@ TEST_CASE("acks in any order, over many turns") {
       for (; taken < s.m.ids.size(); ++taken) open.push_back(s.m.ids[taken]);
       for (int i = 0; i < 7 && !open.empty(); ++i) {
         random = random * 6364136223846793005u + 1442695040888963407u;
-        const size_t at = static_cast<size_t>(random >> 40) % open.size();
+        const auto at = static_cast<uint32_t>(random >> 40) % open.size();
         CHECK(s.consumer().acknowledge(open[at], Ack::accept).ok());
         open.erase(open.begin() + static_cast<std::ptrdiff_t>(at));
       }

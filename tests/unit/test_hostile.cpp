@@ -39,8 +39,8 @@ void check_talk(int api, const Change& change, bool may_be_refused) {
   const char* broken = talk.live();
   if (broken == nullptr && talk.fatal() && !may_be_refused) broken = "refused for good";
   if (broken != nullptr) {
-    FAIL_CHECK(std::string(broken), ": api ", api, " how ", static_cast<int>(change.how), " at ", change.at,
-               " value ", static_cast<int>(change.value));
+    FAIL_CHECK(std::string(broken), ": api ", api, " how ", static_cast<int>(change.how), " at ",
+               change.at, " value ", static_cast<int>(change.value));
   }
 }
 

@@ -308,7 +308,8 @@ TEST_CASE("a FindCoordinator answer that names nobody at all is malformed") {
   CHECK(decode(Kind::find_coordinator, Build{}.i32(0).null().tags().message).malformed);
 }
 
-TEST_CASE("the longest legal host and topic names pass through the smallest window, longer do not") {
+TEST_CASE(
+    "the longest legal host and topic names pass through the smallest window, longer do not") {
   const std::string host(255, 'h');
   const std::string name(249, 'n');
   const auto body = [](const std::string& its_host, const std::string& its_name) {

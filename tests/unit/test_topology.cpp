@@ -29,7 +29,7 @@ TEST_CASE("assignment with ids the metadata does not know yet: the name comes wi
   CHECK(t.topic_name(row) == "orders");
   CHECK_FALSE(t.set_topic_id(t.find_subscribed("orders"), id(7)));  // known already
   uint32_t used = 0;
-  for (uint32_t i = 0; i < t.topic_count(); ++i) used += t.topic(i).used ? 1 : 0;
+  for (uint32_t i = 0; i < t.topic_count(); ++i) used += t.topic(i).used ? 1u : 0u;
   CHECK(used == 1);
 }
 

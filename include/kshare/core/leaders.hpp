@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "kshare/core/demand.hpp"
+#include "kshare/core/rota.hpp"
 #include "kshare/core/storage.hpp"
 #include "kshare/core/tables.hpp"
 #include "kshare/message/fetch.hpp"
@@ -119,9 +120,9 @@ class Leaders {
   void assign(Tables& tables, Instant now) {
     for (uint32_t i = 1; i < peers_.size; ++i) retire(i, tables, now);
     for (;;) {
-      const uint32_t broker = next_leader(tables.topology);
+      const uint32_t broker = rota::next_leader(peers_, tables.topology);
       if (broker == kNoRow) return;
-      const uint32_t link = free_link();
+      const uint32_t link = rota::free_link(peers_);
       if (link == 0) return take_turns(now);
       tables.topology.note_turn(broker, ++turns_);
       peers_[link].link.set_target(tables.topology.broker(broker).node_id, now);
@@ -129,32 +130,6 @@ class Leaders {
       peers_[link].since = now;
       peers_[link].ending = peers_[link].leaving = false;
     }
-  }
-  // The leader without a link that has waited longest.
-  uint32_t next_leader(const Topology& topology) const {
-    uint32_t best = kNoRow;
-    for (uint32_t p = 0; p < topology.partition_count(); ++p) {
-      const PartitionRow& row = topology.partition(p);
-      if (!row.assigned || row.leader < 0 || serves(row.leader)) continue;
-      const uint32_t broker = topology.find_broker(row.leader);
-      if (broker == kNoRow) continue;
-      if (best == kNoRow || topology.broker(broker).turn < topology.broker(best).turn) {
-        best = broker;
-      }
-    }
-    return best;
-  }
-  bool serves(int32_t node) const {
-    for (uint32_t i = 1; i < peers_.size; ++i) {
-      if (peers_[i].link.in_use() && peers_[i].link.target() == node) return true;
-    }
-    return false;
-  }
-  uint32_t free_link() const {
-    for (uint32_t i = 1; i < peers_.size; ++i) {
-      if (!peers_[i].link.in_use()) return i;
-    }
-    return 0;
   }
   // A link whose broker leads nothing of ours any more, or whose turn is over, ends its session and
   // stops. Without a connection there is nothing to wait for: the new leader has it all.
