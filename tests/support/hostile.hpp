@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What:        a peer that answers as its input says: mostly well-formed answers full of nonsense,
-//              now and then rubbish. play() lets a whole consumer live with it.
-// Flow:        octets of a fuzzer or of a seeded generator -> Input -> Peer -> ShareConsumer.
+//              now and then rubbish.
+// Flow:        octets of a fuzzer or of a seeded generator -> Input -> Peer -> ShareConsumer; see
+//              hostile_life.hpp.
 // Memory:      the tests' own.
-// Valid until: a play() ends with what it began.
-// Errors:      play() answers what went wrong, null if nothing did.
+// Valid until: the Input must outlive its peers.
+// Errors:      none; behind the end of the input its answers are dull.
 #ifndef KSHARE_TESTS_HOSTILE_HPP
 #define KSHARE_TESTS_HOSTILE_HPP
 
@@ -13,8 +14,6 @@
 #include <vector>
 
 #include "decoders.hpp"
-#include "invariants.hpp"
-#include "kshare/core/describe.hpp"
 #include "kshare/kshare.hpp"
 
 namespace hostile {
@@ -36,8 +35,8 @@ class Input {
 };
 
 inline Build& error(Build& b, Input& in) {
-  static constexpr int kCodes[] = {1, 3, 5, 6, 7, 14, 15, 16, 25, 29, 30, 35, 42, 69, 74,
-                                   100, 103, 110, 121, 122, 123, 133, -1};
+  static constexpr int kCodes[] = {1,  3,  5,  6,   7,   14,  15,  16,  25,  29,  30, 35,
+                                   42, 69, 74, 100, 103, 110, 121, 122, 123, 133, -1};
   return b.i16(in.one_in(6) ? kCodes[in.below(23)] : 0);
 }
 
@@ -125,7 +124,7 @@ class Peer final : public kshare::Transport {
       const uint32_t size = 4 + kshare::load_be32(inbox_.data());
       if (inbox_.size() < size) break;
       answer();
-      inbox_.erase(inbox_.begin(), inbox_.begin() + size);
+      inbox_.erase(inbox_.begin(), inbox_.begin() + static_cast<std::ptrdiff_t>(size));
     }
     return {kshare::Io::done, from.size, {}};
   }
@@ -141,7 +140,7 @@ class Peer final : public kshare::Transport {
  private:
   void answer() {
     ++requests;
-    outbox_.erase(outbox_.begin(), outbox_.begin() + taken_);
+    outbox_.erase(outbox_.begin(), outbox_.begin() + static_cast<std::ptrdiff_t>(taken_));
     taken_ = 0;
     const uint8_t* request = inbox_.data();
     const int key = request[4] * 256 + request[5];
@@ -178,19 +177,30 @@ class Peer final : public kshare::Transport {
   }
   void write_body(Build& b, int key, int version, const uint8_t* request) {
     switch (key) {
-      case 1: return fetch(b, request);
-      case 3: return metadata(b);
-      case 10: return search(b);
-      case 18: return versions(b, version);
-      case 76: return heartbeat(b);
-      case 78: return share(b, true);
-      case 79: return share(b, false);
-      default: return;
+      case 1:
+        return fetch(b, request);
+      case 3:
+        return metadata(b);
+      case 10:
+        return search(b);
+      case 18:
+        return versions(b, version);
+      case 76:
+        return heartbeat(b);
+      case 78:
+        return share(b, true);
+      case 79:
+        return share(b, false);
+      default:
+        return;
     }
   }
   void versions(Build& b, int version) {
     b.i16(0);
-    if (version >= 3) b.array(7); else b.i32(7);
+    if (version >= 3)
+      b.array(7);
+    else
+      b.i32(7);
     for (const kshare::ApiRow& row : kshare::kApiRows) {
       b.i16(row.key).i16(0).i16(row.max);
       if (version >= 3) b.tags();
@@ -314,116 +324,8 @@ class Pool final : public kshare::TransportPool {
     for (uint8_t& octet : into) octet = static_cast<uint8_t>(7 * into.size);
     return true;
   }
-  std::vector<Peer> peers = std::vector<Peer>(kshare::kTinyLimits.links_max + 1);
+  std::vector<Peer> peers = std::vector<Peer>(3);
 };
-
-inline constexpr kshare::Limits kLimits = [] {
-  kshare::Limits limits = kshare::kTinyLimits;
-  limits.links_max = 3;
-  limits.store_slots = 3;
-  limits.store_bytes = 6144;
-  limits.lots_max = 6;
-  limits.records_max = 20;
-  limits.partitions_max = 7;
-  return limits;
-}();
-
-// A life with such peers.
-class Life {
- public:
-  Life(const uint8_t* data, size_t size) : in_(data, size), pool_(in_) {}
-
-  const char* play() {
-    kshare::Options options;
-    options.bootstrap_servers = "h:1";
-    options.group_id = "g";
-    const uint8_t mode = in_.octet();
-    options.acknowledgement_mode = (mode & 1) != 0 ? kshare::AckMode::explicit_mode
-                                                   : kshare::AckMode::implicit_mode;
-    options.too_large = (mode & 2) != 0 ? kshare::Unusable::reject : kshare::Unusable::release;
-    options.check_crcs = (mode & 4) == 0;
-    options.max_poll_records = 1 + (mode >> 4);
-    if (!consumer_.start(options).ok() || !consumer_.subscribe({"a", "b"}).ok()) return "start";
-    for (uint32_t turn = 0; turn < 600 && !in_.empty() && consumer_.engine().running(); ++turn) {
-      if (const char* broken = step()) return broken;
-    }
-    return end();
-  }
-
- private:
-  kshare::Instant now() const { return kshare::Instant{now_}; }
-  // Polls until the consumer wants to wait: that is soon, whatever it was told.
-  const char* poll() {
-    consumer_.wake();
-    uint32_t polls = 0;
-    while (consumer_.poll(now()) && consumer_.deadline() <= now()) {
-      if (++polls > 400) return "it spins";
-    }
-    kshare::Event event;
-    char line[kshare::kLineBytes];
-    while (consumer_.next_event(event)) sum_ += kshare::format(event, line, sizeof line);
-    return invariants::broken_invariant(consumer_.engine().tables());
-  }
-  const char* step() {
-    const uint8_t op = in_.octet();
-    static constexpr int64_t kPauses[] = {0, 1, 20, 150, 1100, 7000, 31000, 0};
-    now_ += kPauses[op & 7];
-    if (const char* broken = poll()) return broken;
-    for (uint32_t i = (op >> 3) & 7u; i != 0; --i) take();
-    if ((op & 0xC0) == 0xC0) act();
-    return invariants::broken_invariant(consumer_.engine().tables());
-  }
-  void take() {
-    kshare::Record record;
-    if (!consumer_.next(record, now())) return;
-    for (uint8_t octet : record.key) sum_ += octet;
-    for (uint8_t octet : record.value) sum_ += octet;
-    for (const kshare::Header& header : record.headers) {
-      sum_ += header.key.size() + header.value.size;
-    }
-    sum_ += record.topic.size() + static_cast<uint64_t>(record.timestamp);
-    ids_.push_back(record.id);
-  }
-  void act() {
-    const uint8_t op = in_.octet();
-    if (op == 0xFF) {
-      static_cast<void>(consumer_.subscribe({"b", "c"}));
-    } else if (op == 0xFE) {
-      static_cast<void>(consumer_.unsubscribe());
-    } else if (op == 0xFD) {
-      static_cast<void>(consumer_.subscribe({"a", "b"}));
-    } else if (op >= 0xF0) {
-      pool_.peers[op % kLimits.links_max].hang_up();
-    } else if (!ids_.empty()) {
-      const kshare::RecordId id = ids_[op % ids_.size()];
-      static_cast<void>(consumer_.acknowledge(id, static_cast<kshare::Ack>(1 + in_.below(3))));
-    }
-  }
-  const char* end() {
-    const int64_t begin = now_;
-    static_cast<void>(consumer_.close(now(), 2000));
-    while (consumer_.poll(now())) {
-      if (const char* broken = poll()) return broken;
-      if (++now_ > begin + 2010) return "close() has no end";
-    }
-    const uint64_t requests = consumer_.stats().requests;
-    const auto seconds = static_cast<uint64_t>(now_ / 1000) + 1;
-    if (requests > 3000 + 400 * seconds) return "too many requests";
-    if (consumer_.engine().tables().lots.free_count() < kLimits.lots_max) return "a lot is left";
-    return nullptr;
-  }
-
-  Input in_;
-  Pool pool_;
-  std::unique_ptr<kshare::Storage<kLimits>> storage_ =
-      std::make_unique<kshare::Storage<kLimits>>();
-  kshare::ShareConsumer consumer_{*storage_, pool_};
-  int64_t now_ = 1000;
-  uint64_t sum_ = 0;
-  std::vector<kshare::RecordId> ids_;
-};
-
-inline const char* play(const uint8_t* data, size_t size) { return Life{data, size}.play(); }
 
 }  // namespace hostile
 

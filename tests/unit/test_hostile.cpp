@@ -5,7 +5,7 @@
 
 #include <set>
 
-#include "../support/hostile.hpp"
+#include "../support/hostile_life.hpp"
 #include "../support/spoiler.hpp"
 
 using spoiler::Change;
@@ -14,9 +14,12 @@ using spoiler::Talk;
 
 namespace {
 
-constexpr int kApis[] = {minibroker::kApiVersions,   minibroker::kMetadata,
-                         minibroker::kFindCoordinator, minibroker::kShareGroupHeartbeat,
-                         minibroker::kShareFetch,    minibroker::kShareAcknowledge,
+constexpr int kApis[] = {minibroker::kApiVersions,
+                         minibroker::kMetadata,
+                         minibroker::kFindCoordinator,
+                         minibroker::kShareGroupHeartbeat,
+                         minibroker::kShareFetch,
+                         minibroker::kShareAcknowledge,
                          minibroker::kFetch};
 
 std::string recorded(int api) {
