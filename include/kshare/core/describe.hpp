@@ -204,7 +204,7 @@ inline TextOut& operator<<(TextOut& out, Status status) {
   const bool kafka = status.code == Errc::broker_error || status.code == Errc::group_rejected ||
                      status.code == Errc::authentication_failed;
   if (status.code != Errc::broker_error || status.detail == 0) out << errc_words(status.code);
-  if (status.detail == 0) return out;
+  if (status.detail == 0 || status.code == Errc::share_groups_off) return out;
   if (status.code != Errc::broker_error) out << ": ";
   if (kafka) {
     const KafkaError error = kafka_error(status.detail);
