@@ -190,7 +190,6 @@ class Engine {
     return news;
   }
   bool has_news() const { return news_; }
-  void note_news() { news_ = true; }
 
  private:
   void attach() {

@@ -105,7 +105,7 @@ class Leaders {
     tables.connection_lost(i, peer.link.target());
     peer.session.ended(tables);
     peer.ending = false;
-    peer.hold_until = Instant{};
+    peer.hold_until = peer.recover_until = Instant{};
     peer.acks_since = tables.has_lots(i) ? Instant{} : kNever;
   }
 
@@ -152,7 +152,8 @@ class Leaders {
       }
     }
     peer.link.stop();
-    peer.leaving = peer.ending = false;
+    peer.leaving = peer.ending = peer.recovering = false;  // the next leader is another broker
+    peer.recover_until = Instant{};
     peer.since = now;
   }
   // More leaders than links: the one that has been served longest makes room for the next.
@@ -330,6 +331,7 @@ class Leaders {
     peer.session.succeeded(tables);
     if (was_open && !peer.session.is_open()) {
       peer.ending = false;
+      peer.recover_until = Instant{};
       peer.brief_until = now + kTurnMs;
     } else if (!was_open && peer.recovering) {
       // What the lost connection had acquired is freed by the end of a session: a broker that sees
