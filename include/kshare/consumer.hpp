@@ -106,13 +106,52 @@ class ShareConsumer {
   // record before. A record whose lock ends within lock.margin.ms is not handed out.
   bool next(Record& record, Instant now) { return engine_.next(record, now); }
 
-  // Says what becomes of a record, in both modes; the last word counts until it is sent. Its views
-  // end here. lock_lost: too late, it comes again. unknown_record, already_acknowledged: nothing
-  // changes.
+  // Says what becomes of a record, in both modes; the last word counts until it is sent.
+  // accept, release, reject: its views end here. renew: the record stays with the application, its
+  // views too, and its lock_deadline (held()) moves when the broker confirms; or event renew_failed.
+  // lock_lost: too late, it comes again, and this handle is void. unknown_record,
+  // already_acknowledged: nothing changes. cannot_renew: see Errc.
   [[nodiscard]] Status acknowledge(const Record& record, Ack type) {
     return engine_.acknowledge(record.id, type);
   }
   [[nodiscard]] Status acknowledge(RecordId id, Ack type) { return engine_.acknowledge(id, type); }
+  // By where it lies. If it was handed out twice, the newer one is meant.
+  [[nodiscard]] Status acknowledge(std::string_view topic, int32_t partition, int64_t offset,
+                                   Ack type) {
+    return engine_.acknowledge(topic, partition, offset, type);
+  }
+  // The record's bytes are needed no more: its views end here, the store has room again. It is
+  // still to be acknowledged. unknown_record, already_acknowledged: nothing changes.
+  Status detach(const Record& record) { return engine_.detach(record.id); }
+  Status detach(RecordId id) { return engine_.detach(id); }
+  // Releases everything that was handed out and is not acknowledged yet.
+  void release_all() { engine_.release_all(); }
+
+  // What was handed out and is not acknowledged yet: held(0) ... held(held_max() - 1), where false
+  // means that nothing is at this place. Acknowledging meanwhile is fine.
+  uint32_t held_max() const { return engine_.tables().acks.count(); }
+  bool held(uint32_t i, HeldRecord& record) const {
+    return Custody::held(engine_.tables(), i, record);
+  }
+  uint32_t held_count() const { return engine_.tables().acks.held(); }
+
+  // Sends what has been acknowledged without waiting for company; in implicit mode the record
+  // handed out last is accepted first. `ticket` names these acknowledgements (not those that an
+  // earlier commit has named) for commit_status() and commit_result(). too_many: earlier commits
+  // are unanswered; nothing is named, what was acknowledged is sent all the same.
+  [[nodiscard]] Status commit(Ticket& ticket) {
+    wake();
+    return engine_.commit(ticket);
+  }
+  // in_progress until each acknowledgement of this commit and of those before has its outcome; then
+  // ok, or the first failure. Asking is free.
+  Status commit_status(Ticket ticket) const {
+    return engine_.tables().acks.commits.status(ticket);
+  }
+  // The i-th partition of a commit; false behind the last. Kept until later commits need the room.
+  bool commit_result(Ticket ticket, uint32_t i, CommitResult& result) const {
+    return Custody::commit_result(engine_.tables(), ticket, i, result);
+  }
 
   // Begins to close: acks leave, records in hand are released, sessions end, the group is left. Go
   // on calling poll() until it answers false, after timeout_ms at the latest. Twice is harmless.

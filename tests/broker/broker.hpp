@@ -157,7 +157,9 @@ class Broker {
   PartitionLog& log_of(const std::string& topic, int partition);
   void unload(const TopicPartition& tp);
   void pick_leader(PartitionLog& log);
+  bool share_groups_on() const { return config_.share_enabled && config_.share_version >= 1; }
   void handle_api_versions(int id, const RequestHeader& h, Reader& in);
+  void encode_features(Writer& w, int16_t version) const;
   void handle_metadata(int id, const RequestHeader& h, Reader& in);
   void encode_topic(Writer& w, const Topic* topic, const Uuid& id,
                     const std::optional<std::string>& name, int16_t error) const;

@@ -20,6 +20,19 @@ inline bool valid_software_name(const std::string& s) {
          std::all_of(s.begin(), s.end(), [&](char c) { return alnum(c) || c == '-' || c == '.'; });
 }
 
+// Version 3 cannot name supported features that begin at level 0.
+inline void Broker::encode_features(Writer& w, int16_t version) const {
+  const int level = share_groups_on() ? config_.share_version : std::min(0, config_.share_version);
+  Writer supported, finalized;
+  supported.array(version >= 4 ? 2 : 1).compact("metadata.version").i16(7).i16(30).tags();
+  if (version >= 4) supported.compact("share.version").i16(0).i16(2).tags();
+  finalized.array(level >= 0 ? 2 : 1).compact("metadata.version").i16(30).i16(30).tags();
+  if (level >= 0) finalized.compact("share.version").i16(level).i16(level).tags();
+  w.uvarint(3).uvarint(0).uvarint(supported.out.size()).raw(supported.out);
+  w.uvarint(1).uvarint(8).i64(1);
+  w.uvarint(2).uvarint(finalized.out.size()).raw(finalized.out);
+}
+
 inline void Broker::handle_api_versions(int id, const RequestHeader& h, Reader& in) {
   const int max = config_.max_api_versions_version;
   if (h.version < 0 || h.version > max) {  // answered in the format of version 0
@@ -50,10 +63,8 @@ inline void Broker::handle_api_versions(int id, const RequestHeader& h, Reader& 
   apis[kMetadata] = {0, narrow(config_.max_metadata_version)};
   apis[kFindCoordinator] = {0, narrow(config_.max_find_coordinator_version)};
   apis[kApiVersions] = {0, narrow(max)};
-  if (config_.share_version >= 0) {
-    apis[kShareGroupHeartbeat] = {1, 1};
-    apis[kShareFetch] = apis[kShareAcknowledge] = {1, narrow(config_.max_share_fetch_version)};
-  }
+  apis[kShareGroupHeartbeat] = {1, 1};
+  apis[kShareFetch] = apis[kShareAcknowledge] = {1, narrow(config_.max_share_fetch_version)};
   if (error != kNone) apis.clear();
   const bool flexible = h.version >= 3;
   Writer w;
@@ -65,17 +76,7 @@ inline void Broker::handle_api_versions(int id, const RequestHeader& h, Reader& 
     if (flexible) w.tags();
   }
   if (h.version >= 1) w.i32(config_.throttle_ms);
-  if (flexible) {
-    const int level = config_.share_enabled ? config_.share_version : 0;
-    Writer supported, finalized;
-    supported.array(1).compact("share.version").i16(0).i16(2).tags();
-    const bool named = level >= 0;
-    finalized.array(named ? 1 : 0);
-    if (named) finalized.compact("share.version").i16(level).i16(level).tags();
-    w.uvarint(3).uvarint(0).uvarint(supported.out.size()).raw(supported.out);
-    w.uvarint(1).uvarint(8).i64(1);
-    w.uvarint(2).uvarint(finalized.out.size()).raw(finalized.out);
-  }
+  if (flexible) encode_features(w, h.version);
   send(id, h, w.out, false);
 }
 
@@ -191,7 +192,7 @@ inline void Broker::handle_heartbeat(int id, const RequestHeader& h, Reader& in)
   HeartbeatResult r;
   r.error = injected(id, kShareGroupHeartbeat);
   if (r.error != kNone) r.message = "injected";
-  else if (!config_.share_enabled) r.error = kUnsupportedVersion;
+  else if (!share_groups_on()) r.error = kUnsupportedVersion;
   else if (coordinator_node_ != conns_.at(id).node) r.error = kNotCoordinator;
   else r = groups_.heartbeat(q, topics_, now_);
   if (r.error == kInvalidRequest && r.message != "injected") violate(id, "heartbeat: " + r.message);

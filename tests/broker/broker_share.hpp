@@ -122,7 +122,7 @@ inline void Broker::share_error(int id, const RequestHeader& h, int16_t error, i
 
 // What is looked at before the session.
 inline int16_t Broker::check_share(int id, const RequestHeader& h, const ShareRequest& q) {
-  if (!config_.share_enabled) return kUnsupportedVersion;
+  if (!share_groups_on()) return kUnsupportedVersion;
   const bool named = q.group && !q.group->empty() && q.member && !q.member->empty();
   if (!named || q.member->size() > 36) {
     violate(id, "share request without group or member id");

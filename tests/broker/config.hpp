@@ -78,9 +78,9 @@ struct Config {
   int group_max_size = 200;
   int max_share_sessions = 2000;
   bool share_enabled = true;      // false: share.version 0, every share request answers 35
-  int share_version = 1;          // finalized level told in ApiVersions; -1: feature absent
+  int share_version = 1;          // finalized level; below 1 as above, -1 is not told
   int max_share_fetch_version = 2;  // also of ShareAcknowledge; 1 imitates 4.1
-  int max_api_versions_version = 4;
+  int max_api_versions_version = 5;  // 4: before 4.4
   int max_metadata_version = 13;
   int max_find_coordinator_version = 6;
   int max_fetch_version = 18;
@@ -104,6 +104,18 @@ struct Config {
   bool unload_empty_groups = true;  // a group without sessions leaves a broker's memory
   bool failover = false;         // stop_node() moves leaders and coordinator by itself
 };
+
+// The oldest broker with share groups as they are now.
+inline Config kafka_4_1() {
+  Config c;
+  c.max_api_versions_version = 4;
+  c.max_share_fetch_version = 1;
+  c.merge_acquired = false;
+  c.isolate_poison = false;
+  c.decrement_on_close = true;
+  c.stale_connections = false;
+  return c;
+}
 
 struct RecordState {
   State state = State::Available;

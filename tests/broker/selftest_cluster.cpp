@@ -53,31 +53,6 @@ Read read_again(Client& c, const TopicPartition& tp, int64_t offset, int32_t max
 
 }  // namespace
 
-TEST_CASE("ApiVersions: fall-back, features, refused names") {
-  Broker b{Config{}};
-  Client c(b, "g", "m");
-  const std::string body = Writer().compact("kshare").compact("1.0").tags().out;
-  c.send(kApiVersions, 5, body, 0);
-  std::string answer = c.receive(false);
-  Reader old(answer);
-  CHECK(old.i16() == 35);
-  CHECK(old.i32() == 1);
-  CHECK(old.i16() == 18);
-  CHECK(old.i16() == 0);
-  CHECK(old.i16() == 4);
-  CHECK(old.done());
-  c.send(kApiVersions, 4, body, 0);
-  answer = c.receive(false);
-  Reader r(answer);
-  CHECK(r.i16() == 0);
-  CHECK(r.array(true) == 7);
-  CHECK(answer.find("share.version") != std::string::npos);
-  CHECK(b.violations().empty());
-  c.send(kApiVersions, 3, Writer().compact("no spaces").compact("1").tags().out, 0);
-  CHECK(Reader(c.receive(false)).i16() == 42);
-  CHECK(b.violations().size() == 1);
-}
-
 TEST_CASE("malformed requests close the connection") {
   Broker b{Config{}};
   const std::vector<std::string> bad = {

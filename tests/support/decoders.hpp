@@ -71,6 +71,13 @@ class Build {
     return uvarint(3).uvarint(9).text_tag(1).uvarint(10).text_tag(2600).uvarint(99).text_tag(0);
   }
 
+  // The size of a tagged field that is known, and its octets; the tag stands before.
+  Build& tag(const Message& octets) {
+    uvarint(size_of(octets));
+    message.insert(message.end(), octets.begin(), octets.end());
+    return *this;
+  }
+
   Message message;
 
  private:
@@ -91,23 +98,25 @@ class Build {
 
 enum class Kind : uint8_t {
   api_versions, metadata, find_coordinator, heartbeat, share_fetch, share_acknowledge, fetch,
-  api_versions_0,
+  api_versions_0, metadata_12, share_acknowledge_1,
 };
-inline constexpr uint32_t kKinds = 8;
+inline constexpr uint32_t kKinds = 10;
 
-// A decoder of any kind.
+// A decoder of any kind; of the newest version, unless the kind names another.
 class Any {
  public:
   enum class Step : uint8_t { more, item, end };
 
-  explicit Any(Kind kind) : kind_(kind) {
-    kshare::TextSink sink{words_.get(), kWords, 0};
-    api_.begin(kind == Kind::api_versions_0 ? 0 : 3);
-    metadata_.begin();
+  // `exact`: all of the broker's words, octets of ids and records in hex.
+  explicit Any(Kind kind, bool exact = false)
+      : kind_(kind), exact_(exact), words_(new char[exact ? kAllWords : kWords]) {
+    kshare::TextSink sink{words_.get(), exact ? kAllWords : kWords, 0};
+    api_.begin(kind == Kind::api_versions_0 ? 0 : 5);
+    metadata_.begin(kind == Kind::metadata_12 ? 12 : 13);
     search_.begin(sink);
     heartbeat_.begin(sink);
     share_fetch_.begin(sink);
-    share_ack_.begin(sink);
+    share_ack_.begin(kind == Kind::share_acknowledge_1 ? 1 : 2, sink);
     fetch_.begin();
   }
 
@@ -120,7 +129,7 @@ class Any {
       record_bytes_ -= here.size;
       in.consume(here.size);
       if (record_bytes_ == 0) {
-        line = "records " + records_;
+        line = "records " + (exact_ ? hex(records_) : records_);
         records_.clear();
         return Step::item;
       }
@@ -129,11 +138,13 @@ class Any {
     switch (kind_) {
       case Kind::api_versions:
       case Kind::api_versions_0: return api(in, line);
-      case Kind::metadata: return metadata(in, line);
+      case Kind::metadata:
+      case Kind::metadata_12: return metadata(in, line);
       case Kind::find_coordinator: return search(in, line);
       case Kind::heartbeat: return heartbeat(in, line);
       case Kind::share_fetch: return share_fetch(in, line);
-      case Kind::share_acknowledge: return share_ack(in, line);
+      case Kind::share_acknowledge:
+      case Kind::share_acknowledge_1: return share_ack(in, line);
       case Kind::fetch: return fetch(in, line);
     }
     return Step::end;
@@ -141,9 +152,10 @@ class Any {
 
  private:
   static constexpr uint32_t kWords = 12;
+  static constexpr uint32_t kAllWords = 32768;
 
   template <typename... Parts>
-  static Step say(std::string& line, const char* name, const Parts&... parts) {
+  Step say(std::string& line, const char* name, const Parts&... parts) const {
     line = name;
     (void(line += ' ' + show(parts)), ...);
     return Step::item;
@@ -154,7 +166,19 @@ class Any {
   static std::string show(const std::string_view& text) {
     return text.data() == nullptr ? "null" : "'" + std::string(text) + "'";
   }
-  static std::string show(const kshare::Uuid& id) { return "u" + std::to_string(id.octets[15]); }
+  std::string show(const kshare::Uuid& id) const {
+    const auto* octets = reinterpret_cast<const char*>(id.octets);
+    return exact_ ? hex(std::string(octets, 16)) : "u" + std::to_string(id.octets[15]);
+  }
+  static std::string hex(const std::string& octets) {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    std::string text;
+    for (const char octet : octets) {
+      text += kDigits[static_cast<uint8_t>(octet) >> 4];
+      text += kDigits[static_cast<uint8_t>(octet) & 15u];
+    }
+    return text;
+  }
   static std::string show(const kshare::NodeEndpoint& node) {
     return show(node.node_id) + " " + show(node.host) + " " + show(node.port);
   }
@@ -167,9 +191,11 @@ class Any {
       case kshare::ApiVersionsDecoder::Item::none: return Step::more;
       case kshare::ApiVersionsDecoder::Item::range:
         return say(line, "range", api_.key(), api_.min(), api_.max());
+      case kshare::ApiVersionsDecoder::Item::feature:
+        return say(line, "feature", api_.feature(), api_.level());
       case kshare::ApiVersionsDecoder::Item::end: break;
     }
-    say(line, "end", api_.error());
+    say(line, "end", api_.error(), std::string(api_.has_features() ? "features" : "none"));
     return Step::end;
   }
   Step metadata(kshare::Reader& in, std::string& line) {
@@ -185,7 +211,7 @@ class Any {
                    part.leader_epoch, part.error);
       case kshare::MetadataDecoder::Item::end: break;
     }
-    say(line, "end", metadata_.throttle_ms());
+    say(line, "end", metadata_.throttle_ms(), metadata_.error());
     return Step::end;
   }
   Step search(kshare::Reader& in, std::string& line) {
@@ -270,7 +296,8 @@ class Any {
   }
 
   Kind kind_;
-  std::unique_ptr<char[]> words_{new char[kWords]};
+  bool exact_;
+  std::unique_ptr<char[]> words_;
   kshare::ApiVersionsDecoder api_{};
   kshare::MetadataDecoder metadata_{};
   kshare::FindCoordinatorDecoder search_{};
@@ -297,6 +324,7 @@ struct Way {
   uint32_t count = UINT32_MAX;
   uint32_t frame = UINT32_MAX;  // as long as the body
   uint32_t cut = 0;             // so many octets come first, in one piece
+  bool exact = false;           // see Any
 };
 
 inline Result decode(Kind kind, const Message& body, const Way& way = {}) {
@@ -305,7 +333,7 @@ inline Result decode(Kind kind, const Message& body, const Way& way = {}) {
   kshare::Reader in;
   in.attach(memory.get(), way.window);
   in.begin_frame(way.frame == UINT32_MAX ? size_of(body) : way.frame);
-  Any decoder{kind};
+  Any decoder{kind, way.exact};
   const uint32_t end = std::min(way.count, size_of(body));
   uint32_t at = 0;
   std::string line;

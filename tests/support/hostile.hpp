@@ -147,6 +147,7 @@ class Peer final : public kshare::Transport {
     const int version = request[6] * 256 + request[7];
     int64_t correlation = kshare::load_be32(request + 8);
     const uint8_t mode = in->octet();
+    mode_ = mode;
     small_pieces_ = (mode & 1) != 0;
     if (mode == 0xF0) return;
     if (mode == 0xF1) return hang_up();
@@ -180,7 +181,7 @@ class Peer final : public kshare::Transport {
       case 1:
         return fetch(b, request);
       case 3:
-        return metadata(b);
+        return metadata(b, version);
       case 10:
         return search(b);
       case 18:
@@ -188,27 +189,33 @@ class Peer final : public kshare::Transport {
       case 76:
         return heartbeat(b);
       case 78:
-        return share(b, true);
+        return share(b, true, version);
       case 79:
-        return share(b, false);
+        return share(b, false, version);
       default:
         return;
     }
   }
+  // Sometimes Kafka 4.1, with ShareFetch and ShareAcknowledge 1, and now and then no share groups.
   void versions(Build& b, int version) {
     b.i16(0);
     if (version >= 3)
       b.array(7);
     else
       b.i32(7);
+    const int lower = mode_ % 16 == 9 ? 1 : 0;
     for (const kshare::ApiRow& row : kshare::kApiRows) {
-      b.i16(row.key).i16(0).i16(row.max);
+      b.i16(row.key).i16(0).i16(row.key == 78 || row.key == 79 ? row.max - lower : row.max);
       if (version >= 3) b.tags();
     }
-    if (version >= 3) b.i32(0).tags();
+    if (version < 3) return;
+    Build features;
+    features.array(2).text("metadata.version").i16(30).i16(7).tags();
+    features.text("share.version").i16(mode_ % 64 == 11 ? 0 : 1).i16(1).tags();
+    b.i32(0).uvarint(1).uvarint(2).tag(features.message);
   }
   void throttle(Build& b) { b.i32(in->one_in(32) ? in->octet() : 0); }
-  void metadata(Build& b) {
+  void metadata(Build& b, int version) {
     throttle(b);
     const uint32_t brokers = in->below(8);  // mostly three of them
     b.array(brokers < 6 ? 3 : brokers);
@@ -226,6 +233,7 @@ class Peer final : public kshare::Transport {
       }
       b.i32(0).tags();
     }
+    if (version >= 13) b.i16(mode_ % 16 == 7 ? 129 : 0);
     b.tags();
   }
   void search(Build& b) {
@@ -252,9 +260,10 @@ class Peer final : public kshare::Transport {
     }
     b.tags().tags();
   }
-  void share(Build& b, bool fetching) {
+  void share(Build& b, bool fetching, int version) {
     throttle(b);
-    error(b, *in).null().i32(100 * in->octet());
+    error(b, *in).null();
+    if (fetching || version >= 2) b.i32(100 * in->octet());
     const uint32_t topics = in->below(4);
     b.array(topics);
     for (uint32_t t = 0; t < topics; ++t) {
@@ -311,6 +320,7 @@ class Peer final : public kshare::Transport {
   bool open_ = false;
   bool hung_up_ = false;
   bool small_pieces_ = false;
+  uint8_t mode_ = 0;  // of the answer
 };
 
 class Pool final : public kshare::TransportPool {

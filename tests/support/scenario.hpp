@@ -143,7 +143,7 @@ struct Desk {
     shared.random.seed(1);
     tables.store.attach(memory.slots, memory.store, memory.limits->slot_bytes());
     tables.lots.attach(memory.lots, memory.lists);
-    tables.acks.attach(memory.acks, tables.lots, tables.store);
+    tables.acks.attach(memory.acks, memory.commits, tables.lots, tables.store);
     tables.topology.attach(memory.topics, memory.topic_names, memory.brokers, memory.hosts,
                            memory.partitions, tables.lots);
   }

@@ -49,7 +49,7 @@ struct Bench {
   void begin() {
     box.store.attach({box.rows.data(), 1}, box.memory.get(), 256);
     lots.attach({rows.data(), kLots}, {lists.data(), 1});
-    acks.attach({acks_memory.data(), batches::size32(acks_memory.size())}, lots, box.store);
+    acks.attach({acks_memory.data(), batches::size32(acks_memory.size())}, {}, lots, box.store);
     for (uint32_t i = 0; i < kLots; ++i) {
       static_cast<void>(lots.add(0, i == elsewhere ? 2 : 1, 0, 1000000));
       lots[i].lock_min = i == late ? kNow : Instant{2000};
@@ -71,7 +71,7 @@ struct Bench {
   AckBatches write(uint32_t room, AckClass wanted = AckClass::sound) {
     const std::unique_ptr<uint8_t[]> window(new uint8_t[room]);
     Writer out{window.get(), room};
-    AckBatchWriter writer{acks, out, kBehind};
+    AckBatchWriter writer{acks, kshare::AckKind::terminal, out, kBehind};
     const uint32_t count = writer.write(0, 1, wanted, kNow);
     AckBatches result;
     if (count == 0) return result;
@@ -344,17 +344,17 @@ TEST_CASE("acks whose lock may be gone do not travel with sound ones") {
   bench.give(sound, 4, 2);
   bench.give(late, 5, 1);
   AckClass its = AckClass::doubtful;
-  CHECK(AckBatchWriter::first_class(bench.acks, 0, 1, kNow, its));
+  CHECK(AckBatchWriter::first_class(bench.acks, kshare::AckKind::terminal, 0, 1, kNow, its));
   CHECK(its == AckClass::sound);
   CHECK(bench.write(400, its) == AckBatches{{2, 2, {1}}, {4, 4, {2}}});
-  CHECK(AckBatchWriter::first_class(bench.acks, 0, 1, kNow, its));
+  CHECK(AckBatchWriter::first_class(bench.acks, kshare::AckKind::terminal, 0, 1, kNow, its));
   CHECK(its == AckClass::late);
   CHECK(bench.write(400, its) == AckBatches{{1, 1, {1}}, {5, 5, {1}}});
-  CHECK(AckBatchWriter::first_class(bench.acks, 0, 1, kNow, its));
+  CHECK(AckBatchWriter::first_class(bench.acks, kshare::AckKind::terminal, 0, 1, kNow, its));
   CHECK(its == AckClass::doubtful);
   CHECK(bench.write(400, its) == AckBatches{{0, 0, {1}}});
-  CHECK_FALSE(AckBatchWriter::first_class(bench.acks, 0, 1, kNow, its));
-  CHECK(AckBatchWriter::first_class(bench.acks, 0, 2, kNow, its));
+  CHECK_FALSE(AckBatchWriter::first_class(bench.acks, kshare::AckKind::terminal, 0, 1, kNow, its));
+  CHECK(AckBatchWriter::first_class(bench.acks, kshare::AckKind::terminal, 0, 2, kNow, its));
   CHECK(bench.acks.pending() == 1);
 }
 

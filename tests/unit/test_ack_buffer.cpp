@@ -66,7 +66,7 @@ struct Machine {
     static uint8_t memory[2];
     now.lots.attach({now.rows, 2}, {now.lists, 1});
     now.store.attach({now.store_slots, 2}, memory, 1);
-    now.acks.attach({now.slots, kSlots}, now.lots, now.store);
+    now.acks.attach({now.slots, kSlots}, {}, now.lots, now.store);
     for (uint32_t i = 0; i < 2; ++i) {  // the second lot lies in front of the first
       const int64_t first = i == 0 ? 10 : 0;
       static_cast<void>(now.lots.add(0, 1, first, first + 2));
@@ -179,7 +179,7 @@ struct Machine {
     };
     uint64_t told = 0;
     const AckOutcome outcome = now.acks.lose(
-        0, [&](const AckSlot& ack) { return hit(ack, ack.last()); },
+        0, [&](const AckSlot& ack) { return hit(ack, ack.last()); }, {Errc::lock_lost, 0},
         [&](const AckSlot&) { ++told; });
     uint64_t held = 0;
     uint64_t ended = 0;
@@ -299,7 +299,7 @@ struct Machine {
 struct Small {
   Small() : box(2, 256), rows(4), lists(2), slots(4) {
     lots.attach({rows.data(), 4}, {lists.data(), 2});
-    acks.attach({slots.data(), 4}, lots, box.store);
+    acks.attach({slots.data(), 4}, {}, lots, box.store);
     for (uint32_t i = 0; i < 2; ++i) {
       static_cast<void>(lots.add(i, 1, 0, 99));
       lots[i].slot = static_cast<uint8_t>(box.store.reserve(1));
@@ -368,7 +368,7 @@ TEST_CASE("unknown, foreign and outlived ids are refused and nothing changes") {
   CHECK(s.say({0, UINT16_MAX, 1}, Ack::accept).code == Errc::unknown_record);
   CHECK(s.acks.pending() == 0);
   // A new life of the same memory: ids of the old one stay unknown.
-  s.acks.attach({s.slots.data(), 4}, s.lots, s.box.store);
+  s.acks.attach({s.slots.data(), 4}, {}, s.lots, s.box.store);
   CHECK(s.say(id, Ack::accept).code == Errc::unknown_record);
   const RecordId again = s.acks.hand_out(0, 5);
   CHECK_FALSE(again == id);
@@ -386,7 +386,7 @@ TEST_CASE("a lost record keeps its slot until the application has spoken, whatev
   Small s;
   const RecordId id = s.acks.hand_out(0, 5);
   const auto outcome = s.acks.lose(
-      0, [](const AckSlot&) { return true; }, [](const AckSlot&) {});
+      0, [](const AckSlot&) { return true; }, {Errc::lock_lost, 0}, [](const AckSlot&) {});
   CHECK(outcome.records == 0);
   CHECK(s.acks.used() == 1);
   CHECK(s.box.store.slot(0).refs == 1);  // its views stay valid

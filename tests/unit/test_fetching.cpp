@@ -337,17 +337,17 @@ TEST_CASE("more acquired ranges than the table holds: given back, and all handed
   Scene s{config};
   Member<kshare::kDefaultLimits> first{9};
   first.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
-  first.judge = [](const kshare::Record& record, kshare::Ack&) { return record.offset == 100; };
+  first.judge = [](const kshare::Record& record, kshare::Ack&) { return record.offset % 2 == 0; };
   s.w.join(first);
   s.w.broker.append("t", 0, records(200));
   REQUIRE(first.start({"t"}).ok());
   CHECK(s.w.run_until([&] { return first.seen.size() == 200; }, 5000));
-  CHECK(s.w.close(first));  // releases them: from now on they come one range each
+  CHECK(s.w.close(first));  // releases the rest: from now on they come one range each
   s.m.options.max_poll_records = 40;
   s.m.alive = true;
   REQUIRE(s.m.start({"t"}).ok());
   CHECK(s.w.run_until([&] { return s.w.broker.start_offset("group", "t", 0) == 200; }, 20000));
-  CHECK(s.m.times().size() == 199);
+  CHECK(s.m.times().size() == 100);
   CHECK(s.m.has_event(EventType::session_surplus));
   check_flows(s.w, s.m, "t", 0, 1000);
 }

@@ -7,8 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "../support/decoders.hpp"
-#include "kshare/core/link.hpp"
+#include "../support/wire.hpp"
 
 using decoders::Build;
 using decoders::Message;
@@ -17,87 +16,9 @@ using kshare::Instant;
 using kshare::kNever;
 using kshare::Link;
 using kshare::LinkState;
-
-namespace {
-
-constexpr uint32_t kSendBytes = 256;
-
-// A link with windows of its own, and the octets on its wire.
-struct Wire {
-  explicit Wire(uint32_t window = 512)
-      : receive(new uint8_t[window]), sending(new uint8_t[kSendBytes]) {
-    link.attach({receive.get(), window}, {sending.get(), kSendBytes});
-    shared.options.client_id = "id";
-    shared.events.attach({events.data(), static_cast<uint32_t>(events.size())});
-    shared.random.seed(5);
-  }
-
-  // What the link has to send, taken off it.
-  Message take() {
-    const kshare::Bytes bytes = link.unsent();
-    const Message message(bytes.begin(), bytes.end());
-    link.sent(bytes.size, shared);
-    return message;
-  }
-  // As much of the octets as the window takes; answers how much that was.
-  uint32_t give(const Message& octets, uint32_t at = 0, uint32_t limit = UINT32_MAX) {
-    const kshare::MutableBytes space = link.space();
-    const uint32_t count = std::min({decoders::size_of(octets) - at, space.size, limit});
-    if (count != 0) std::memcpy(space.data, octets.data() + at, count);
-    link.received(count, now, shared);
-    return count;
-  }
-  void open() {
-    link.set_target(7, now);
-    link.on_opening(now, 1000);
-  }
-  void connect() {
-    open();
-    link.on_connected(now, shared);
-  }
-  void become_ready(int32_t correlation = 1) {
-    connect();
-    take();
-    give(frame(correlation, versions()));
-    REQUIRE(link.in_answer());
-    REQUIRE(link.negotiate(now, shared) == Link::Negotiation::ready);
-  }
-  // Sends a Metadata request without topics.
-  void ask(int64_t timeout_ms = 1000) {
-    kshare::Writer out = link.begin(Api::metadata, 12, shared);
-    out.empty_array();
-    out.no_tags();
-    link.send(out, Api::metadata, now, timeout_ms, shared);
-    take();
-  }
-
-  static Message frame(int32_t correlation, const Message& body, bool tags = false) {
-    Build b;
-    b.i32(static_cast<int64_t>(body.size()) + (tags ? 5 : 4)).i32(correlation);
-    if (tags) b.tags();
-    b.message.insert(b.message.end(), body.begin(), body.end());
-    return b.message;
-  }
-  static Message versions(int16_t without = -1, int16_t share_fetch_max = 2) {
-    Build b;
-    b.i16(0).array(without == -1 ? 7 : 6);
-    for (const kshare::ApiRow& row : kshare::kApiRows) {
-      if (row.key == without) continue;
-      const int max = row.key == 78 ? share_fetch_max : row.max + 3;
-      b.i16(row.key).i16(0).i16(max).tags();
-    }
-    return b.i32(0).tags().message;
-  }
-
-  std::unique_ptr<uint8_t[]> receive;
-  std::unique_ptr<uint8_t[]> sending;
-  std::vector<kshare::Event> events = std::vector<kshare::Event>(8);
-  kshare::Shared shared{};
-  Link link{};
-  Instant now{1000};
-};
-
-}  // namespace
+using wire::kSendBytes;
+using wire::Offer;
+using wire::Wire;
 
 TEST_CASE("a link without a target is idle and waits for nothing") {
   Wire w;
@@ -136,91 +57,13 @@ TEST_CASE("a new connection asks for the versions first, in the frame the protoc
   CHECK(w.link.busy());
   CHECK_FALSE(w.link.can_send(w.now));
   Build body;
-  body.i16(18).i16(3).i32(1).i16(2).raw("id").tags().text("kshare").text(kshare::kVersion).tags();
+  body.i16(18).i16(5).i32(1).i16(2).raw("id").tags().text("kshare").text(kshare::kVersion);
+  body.null().i32(-1).tags();
   Build wanted;
   wanted.i32(static_cast<int64_t>(body.message.size()));
   wanted.message.insert(wanted.message.end(), body.message.begin(), body.message.end());
   CHECK(w.take() == wanted.message);
   CHECK(w.link.unsent().size == 0);
-}
-
-TEST_CASE("a broker that does all we need makes the link ready") {
-  Wire w;
-  w.become_ready();
-  CHECK(w.link.ready());
-  CHECK_FALSE(w.link.busy());
-  CHECK(w.link.can_send(w.now));
-  CHECK(w.link.can(Api::share_fetch));
-  CHECK(w.link.deadline(w.now) == kNever);
-}
-
-TEST_CASE("a broker that lacks an API, or our version of it, is too old") {
-  for (const kshare::ApiRow& row : kshare::kApiRows) {
-    if (row.key == 18) continue;
-    Wire w;
-    w.connect();
-    w.give(Wire::frame(1, Wire::versions(row.key)));
-    REQUIRE(w.link.in_answer());
-    CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::too_old);
-  }
-  Wire w;
-  w.connect();
-  w.give(Wire::frame(1, Wire::versions(-1, 1)));  // Kafka 4.1
-  REQUIRE(w.link.in_answer());
-  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::too_old);
-  CHECK_FALSE(w.link.can(Api::share_fetch));
-  CHECK(w.link.can(Api::share_acknowledge));
-}
-
-TEST_CASE("a broker that begins above our versions is too old for none, but cannot be spoken to") {
-  Wire w;
-  w.connect();
-  Build b;
-  b.i16(0).array(7);
-  for (const kshare::ApiRow& row : kshare::kApiRows) b.i16(row.key).i16(40).i16(50).tags();
-  w.give(Wire::frame(1, b.i32(0).tags().message));
-  REQUIRE(w.link.in_answer());
-  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::too_old);
-}
-
-TEST_CASE("error 35 with a body of version 0 asks again with version 0 on the same connection") {
-  Wire w;
-  w.connect();
-  w.take();
-  w.give(Wire::frame(1, Build{}.i16(35).i32(1).i16(18).i16(0).i16(2).message));
-  REQUIRE(w.link.in_answer());
-  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::unfinished);
-  CHECK(w.link.state() == LinkState::negotiating);
-  Build wanted;  // version 0: header without tags, no body
-  wanted.i32(12).i16(18).i16(0).i32(2).i16(2).raw("id");
-  CHECK(w.take() == wanted.message);
-  Build b;
-  b.i16(0).i32(7);
-  for (const kshare::ApiRow& row : kshare::kApiRows) b.i16(row.key).i16(0).i16(row.max);
-  w.give(Wire::frame(2, b.message));
-  REQUIRE(w.link.in_answer());
-  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::ready);
-}
-
-TEST_CASE("error 35 to version 0 as well is no Kafka answer") {
-  Wire w;
-  w.connect();
-  w.give(Wire::frame(1, Build{}.i16(35).i32(0).message));
-  REQUIRE(w.link.in_answer());
-  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::unfinished);
-  w.give(Wire::frame(2, Build{}.i16(35).i32(0).message));
-  REQUIRE(w.link.in_answer());
-  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::unfinished);
-  CHECK(w.link.reader().malformed());
-}
-
-TEST_CASE("any other error in the versions' answer ends the connection") {
-  Wire w;
-  w.connect();
-  w.give(Wire::frame(1, Build{}.i16(58).array(0).i32(0).tags().message));
-  REQUIRE(w.link.in_answer());
-  CHECK(w.link.negotiate(w.now, w.shared) == Link::Negotiation::unfinished);
-  CHECK(w.link.reader().malformed());
 }
 
 TEST_CASE("no answer to the versions is a time-out") {
@@ -278,7 +121,7 @@ TEST_CASE("an answer makes the next back-off short again; the versions alone do 
   w.now = w.link.retry_at();
   w.link.on_opening(w.now, 1000);
   w.link.on_connected(w.now, w.shared);
-  w.give(Wire::frame(1, Wire::versions()));
+  w.give(Wire::frame(1, Offer{}.body()));
   REQUIRE(w.link.in_answer());
   REQUIRE(w.link.negotiate(w.now, w.shared) == Link::Negotiation::ready);
   CHECK(w.link.attempts() == 6);
@@ -435,7 +278,7 @@ TEST_CASE("tagged fields in the header are skipped, larger than the window too")
 TEST_CASE("an answer in pieces of one byte is an answer") {
   Wire w;
   w.connect();
-  const Message answer = Wire::frame(1, Wire::versions());
+  const Message answer = Wire::frame(1, Offer{}.body());
   auto result = Link::Negotiation::unfinished;
   for (uint32_t at = 0; at < decoders::size_of(answer); ++at) {
     CHECK(result == Link::Negotiation::unfinished);
@@ -529,7 +372,7 @@ TEST_CASE("a request leaves in any pieces, and nothing of it after a loss") {
 TEST_CASE("a request larger than the send window is seen before it leaves") {
   Wire w;
   w.become_ready();
-  kshare::Writer out = w.link.begin(Api::metadata, 12, w.shared);
+  kshare::Writer out = w.link.begin(Api::metadata, w.shared);
   out.string(std::string(kSendBytes, 'x'));
   CHECK_FALSE(out.ok());
   CHECK_FALSE(w.link.busy());

@@ -90,7 +90,7 @@ TEST_CASE("a lot ends when nothing of it is left: no ack open, nothing in a slot
       lot.in_slot = false;
       CHECK(table.lots.free_if_done(i));
       CHECK(table.firsts(0).size() == --left);
-      CHECK_FALSE(table.lots[i].used);
+      CHECK_FALSE(bool{table.lots[i].used});
     }
     CHECK(table.lots.free_count() == 3);
   } while (std::next_permutation(order.begin(), order.end()));
@@ -140,7 +140,7 @@ TEST_CASE("a split lot keeps its locks, its count and its doubt in both parts") 
   CHECK(table.lots[rest].lock_min == kshare::Instant{5});
   CHECK(table.lots[rest].lock_max == kshare::Instant{6});
   CHECK(table.lots[rest].delivery_count == 4);
-  CHECK(table.lots[rest].doubtful);
+  CHECK(bool{table.lots[rest].doubtful});
   CHECK(table.firsts(0) == std::vector<int64_t>{10, 15});
   CHECK(table.lots.split(rest, 17) == kNoLot);
   CHECK(table.lots[rest].last == 19);

@@ -42,7 +42,12 @@ std::vector<Place> counts() {
     all.push_back({kind, entry, b.message});
   };
   const auto metadata = [] { return Build{}.i32(0).array(0).null().i32(1).array(1); };
-  add(Kind::api_versions, 7, Build{}.i16(0));
+  add(Kind::api_versions, 7, Build{}.i16(0));                                    // ApiKeys
+  Build hello = Build{}.i16(0).array(0).i32(0).uvarint(1);
+  add(Kind::api_versions, 1, Build{hello}.uvarint(0));                           // a tag's size
+  hello.uvarint(2).uvarint(4000);
+  add(Kind::api_versions, 6, hello);                                             // Finalized...
+  add(Kind::api_versions, 1, hello.array(1));                                    // Name
   add(Kind::metadata, 11, Build{}.i32(0));                                       // Brokers
   add(Kind::metadata, 1, Build{}.i32(0).array(1).i32(1));                        // Host
   add(Kind::metadata, 1, Build{}.i32(0).array(1).i32(1).text("h").i32(1));       // Rack
@@ -229,17 +234,86 @@ TEST_CASE("a hostile count in an ApiVersions answer of version 0 is refused at o
   }
 }
 
-TEST_CASE("a broker that cannot do ApiVersions 3 answers 35 with a body of version 0") {
+TEST_CASE("a broker that cannot do our ApiVersions answers 35 with a body of version 0") {
   Build b;
   b.i16(35).i32(1).i16(18).i16(0).i16(2);
-  check_lines(decode(Kind::api_versions, b.message), {"range 18 0 2", "end 35"});
-  check_lines(decode(Kind::api_versions, Build{}.i16(35).i32(0).message), {"end 35"});
+  check_lines(decode(Kind::api_versions, b.message), {"range 18 0 2", "end 35 none"});
+  check_lines(decode(Kind::api_versions, Build{}.i16(35).i32(0).message), {"end 35 none"});
 }
 
-TEST_CASE("an answer of version 0 without ranges, and one of version 3 with another error") {
-  check_lines(decode(Kind::api_versions_0, Build{}.i16(0).i32(0).message), {"end 0"});
+TEST_CASE("an answer of version 0 without ranges, and one of version 5 with another error") {
+  check_lines(decode(Kind::api_versions_0, Build{}.i16(0).i32(0).message), {"end 0 none"});
   check_lines(decode(Kind::api_versions, Build{}.i16(58).array(0).i32(0).tags().message),
-              {"end 58"});
+              {"end 58 none"});
+}
+
+namespace {
+
+// An ApiVersions answer with nothing but tagged fields: those given, and how many they are.
+Message tagged(uint32_t count, const Build& fields) {
+  Build b;
+  b.i16(0).array(0).i32(0).uvarint(count);
+  b.message.insert(b.message.end(), fields.message.begin(), fields.message.end());
+  return b.message;
+}
+Build share_version(int level, Tags tags = Tags::none) {
+  Build b{tags};
+  b.array(1).text("share.version").i16(level).i16(1).tags();
+  return b;
+}
+
+}  // namespace
+
+TEST_CASE("finalized features: the level, no entry, an empty list, no list at all") {
+  const auto lines = [](const Message& features) {
+    return decode(Kind::api_versions, tagged(1, Build{}.uvarint(2).tag(features))).items;
+  };
+  using Lines = samples::Lines;
+  for (int level : {0, 1, 2, 32767, -1}) {
+    const std::string line = "feature 'share.version' " + std::to_string(level);
+    CHECK(lines(share_version(level).message) == Lines{line, "end 0 features"});
+  }
+  const Build other = Build{}.array(1).text("metadata.version").i16(30).i16(7).tags();
+  CHECK(lines(other.message) == Lines{"feature 'metadata.version' 30", "end 0 features"});
+  CHECK(lines(Build{}.array(0).message) == Lines{"end 0 features"});
+  CHECK(lines(Build{}.null().message) == Lines{"end 0 features"});
+  CHECK(decode(Kind::api_versions, tagged(0, Build{})).items == Lines{"end 0 none"});
+  const Build epoch = Build{}.uvarint(1).tag(Build{}.i64(5).message);
+  CHECK(decode(Kind::api_versions, tagged(1, epoch)).items == Lines{"end 0 none"});
+}
+
+TEST_CASE("finalized features between other tagged fields, in any window and in pieces") {
+  for (Tags tags : {Tags::none, Tags::small, Tags::large}) {
+    Build fields;
+    fields.uvarint(0).tag(Message(3000, 1)).uvarint(1).tag(Build{}.i64(5).message);
+    fields.uvarint(2).tag(share_version(1, tags).message).uvarint(3).tag({}).uvarint(77).tag({1});
+    const Message body = tagged(5, fields);
+    for (uint32_t window : {512u, 1024u, 8192u}) {
+      for (uint32_t piece : {1u, 13u, UINT32_MAX}) {
+        Way way;
+        way.window = window;
+        way.piece = piece;
+        check_lines(decode(Kind::api_versions, body, way),
+                    {"feature 'share.version' 1", "end 0 features"});
+      }
+    }
+  }
+}
+
+TEST_CASE("a tagged field of features whose size is not that of its features is malformed") {
+  const Message sound = share_version(1).message;
+  for (uint32_t wrong : {0u, 1u, size_of(sound) - 1, size_of(sound) + 1, size_of(sound) + 9,
+                         0x7FFFFFFFu, 0x80000000u, 0xFFFFFFFFu}) {
+    Build fields;
+    fields.uvarint(2).uvarint(wrong);
+    fields.message.insert(fields.message.end(), sound.begin(), sound.end());
+    fields.raw(std::string(200, '\0'));
+    const Result result = decode(Kind::api_versions, tagged(1, fields));
+    CHECK(result.malformed);
+    CHECK_FALSE(result.ended);
+  }
+  Build twice;  // more tags than there are octets for
+  CHECK(decode(Kind::api_versions, tagged(0xFFFFFFFFu, twice.uvarint(9).tag({}))).ended == false);
 }
 
 TEST_CASE("answers with an error at the top have empty arrays, null ones too") {
@@ -257,7 +331,7 @@ TEST_CASE("answers with an error at the top have empty arrays, null ones too") {
     map.i32(0);
     map = null ? map.null().null().i32(-1).null().tags()
                : map.array(0).text("").i32(-1).array(0).tags();
-    check_lines(decode(Kind::metadata, map.message), {"end 0"});
+    check_lines(decode(Kind::metadata_12, map.message), {"end 0 0"});
   }
 }
 
@@ -319,10 +393,10 @@ TEST_CASE(
   };
   Way way;
   way.window = 512;
-  check_lines(decode(Kind::metadata, body(host, name), way),
-              {"broker 1 '" + host + "' 9092", "topic '" + name + "' u1 0", "end 0"});
-  CHECK(decode(Kind::metadata, body(host + "h", name), way).malformed);
-  CHECK(decode(Kind::metadata, body(host, name + "n"), way).malformed);
+  check_lines(decode(Kind::metadata_12, body(host, name), way),
+              {"broker 1 '" + host + "' 9092", "topic '" + name + "' u1 0", "end 0 0"});
+  CHECK(decode(Kind::metadata_12, body(host + "h", name), way).malformed);
+  CHECK(decode(Kind::metadata_12, body(host, name + "n"), way).malformed);
 }
 
 TEST_CASE("arrays that nobody wants are skipped, whatever their length") {
@@ -337,7 +411,7 @@ TEST_CASE("arrays that nobody wants are skipped, whatever their length") {
     Way way;
     way.window = 512;
     way.piece = piece;
-    check_lines(decode(Kind::metadata, b.message, way),
-                {"topic 't' u1 0", "partition u1 7 1 2 0", "end 0"});
+    check_lines(decode(Kind::metadata_12, b.message, way),
+                {"topic 't' u1 0", "partition u1 7 1 2 0", "end 0 0"});
   }
 }

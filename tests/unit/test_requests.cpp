@@ -43,12 +43,15 @@ constexpr const char* kUuid = "101112131415161718191a1b1c1d1e1f";
 
 }  // namespace
 
-TEST_CASE("ApiVersions 3 names the client's software, version 0 has no body") {
-  Page page;
-  kshare::encode_api_versions(page.out, 3, "kshare", "0.1");
-  CHECK(page.hex() == std::string("07") + "6b7368617265" +  // ClientSoftwareName
-                          "04" + "302e31" +                 // ClientSoftwareVersion
-                          "00");                            // tags
+TEST_CASE("ApiVersions 3 to 5 name the client's software, 5 no cluster; version 0 has no body") {
+  for (int16_t version : {int16_t{3}, int16_t{4}, int16_t{5}}) {
+    Page page;
+    kshare::encode_api_versions(page.out, version, "kshare", "0.1");
+    CHECK(page.hex() == std::string("07") + "6b7368617265" +         // ClientSoftwareName
+                            "04" + "302e31" +                        // ClientSoftwareVersion
+                            (version == 5 ? "00" "ffffffff" : "") +  // ClusterId, NodeId
+                            "00");                                   // tags
+  }
   Page none;
   kshare::encode_api_versions(none.out, 0, "kshare", "0.1");
   CHECK(none.out.size() == 0);
@@ -111,26 +114,39 @@ TEST_CASE("the head of a ShareFetch has every number in its place") {
   head.max_records = 48;
   head.batch_size = 50;
   head.acquire_mode = 1;
-  kshare::encode_share_fetch_head(page.out, head);
-  CHECK(page.hex() == std::string("036777") +  // GroupId
-                          "036d31" +           // MemberId
-                          "01020304" +         // ShareSessionEpoch
-                          "000001f4" +         // MaxWaitMs
-                          "00000001" +         // MinBytes
-                          "7fffffff" +         // MaxBytes
-                          "00000030" +         // MaxRecords
-                          "00000032" +         // BatchSize
-                          "01" +               // ShareAcquireMode
-                          "00");               // IsRenewAck
+  kshare::encode_share_fetch_head(page.out, 2, head);
+  const std::string first = std::string("036777") +   // GroupId
+                            "036d31" +                // MemberId
+                            "01020304" +              // ShareSessionEpoch
+                            "000001f4" +              // MaxWaitMs
+                            "00000001" +              // MinBytes
+                            "7fffffff" +              // MaxBytes
+                            "00000030" +              // MaxRecords
+                            "00000032";               // BatchSize
+  CHECK(page.hex() == first + "01" +                  // ShareAcquireMode
+                          "00");                      // IsRenewAck
+  Page old;
+  kshare::encode_share_fetch_head(old.out, 1, head);
+  CHECK(old.hex() == first);
 }
 
-TEST_CASE("the head of a ShareAcknowledge") {
-  Page page;
-  kshare::encode_share_acknowledge_head(page.out, "gw", "m1", -1);
-  CHECK(page.hex() == std::string("036777") +  // GroupId
-                          "036d31" +           // MemberId
-                          "ffffffff" +         // ShareSessionEpoch
-                          "00");               // IsRenewAck
+TEST_CASE("the head of a ShareAcknowledge, with and without renewals") {
+  kshare::ShareAcknowledgeHead head;
+  head.group_id = "gw";
+  head.member_id = "m1";
+  head.session_epoch = -1;
+  const std::string first = std::string("036777") +   // GroupId
+                            "036d31" +                // MemberId
+                            "ffffffff";               // ShareSessionEpoch
+  for (bool renew : {false, true}) {
+    head.renew = renew;
+    Page page;
+    kshare::encode_share_acknowledge_head(page.out, 2, head);
+    CHECK(page.hex() == first + (renew ? "01" : "00"));  // IsRenewAck
+    Page old;
+    kshare::encode_share_acknowledge_head(old.out, 1, head);
+    CHECK(old.hex() == first);
+  }
 }
 
 TEST_CASE("a plain Fetch of one partition, without a session") {

@@ -35,7 +35,7 @@ struct Talk {
   ShareRequest fetch(uint32_t window = 512, FetchSize size = kSome) {
     std::vector<uint8_t> bytes(window);
     kshare::Writer out{bytes.data(), window};
-    session.encode_fetch(out, desk.tables, kNode, size, now);
+    session.encode_fetch(out, 2, desk.tables, kNode, size, now);
     REQUIRE(out.ok());
     minibroker::Reader in(bytes.data(), out.size());
     const ShareRequest q = minibroker::decode_share_fetch(in, 2);
@@ -46,7 +46,7 @@ struct Talk {
   ShareRequest acknowledge(bool final, uint32_t window = 512) {
     std::vector<uint8_t> bytes(window);
     kshare::Writer out{bytes.data(), window};
-    session.encode_acknowledge(out, desk.tables, final, now);
+    session.encode_acknowledge(out, 2, desk.tables, kshare::AckKind::terminal, final, now);
     REQUIRE(out.ok());
     minibroker::Reader in(bytes.data(), out.size());
     const ShareRequest q = minibroker::decode_share_acknowledge(in, 2);
@@ -130,7 +130,7 @@ TEST_CASE("a partition in back-off leaves the session and comes back") {
 TEST_CASE("no acks in epoch 0, they go with epoch 1") {
   Talk talk;
   static_cast<void>(talk.desk.settled(talk.row(0), 1, 10, 12, Ack::accept));
-  CHECK(talk.session.has_acks(talk.desk.tables, talk.now));
+  CHECK(talk.session.has_acks(talk.desk.tables, kshare::AckKind::terminal, talk.now));
   CHECK_FALSE(talk.fetch(512, FetchSize{}).any_acks());
   talk.session.succeeded(talk.desk.tables);
   const ShareRequest q = talk.fetch();
@@ -139,7 +139,8 @@ TEST_CASE("no acks in epoch 0, they go with epoch 1") {
   REQUIRE(q.parts[0].acks.size() == 1);
   CHECK(q.parts[0].acks[0].first == 10);
   CHECK(q.parts[0].acks[0].last == 12);
-  CHECK_FALSE(talk.session.has_acks(talk.desk.tables, talk.now));  // in flight
+  CHECK_FALSE(  // in flight
+      talk.session.has_acks(talk.desk.tables, kshare::AckKind::terminal, talk.now));
   talk.session.succeeded(talk.desk.tables);
   CHECK_FALSE(talk.fetch().any_acks());
 }
@@ -179,7 +180,7 @@ TEST_CASE("acks of another link are left to it") {
   Talk talk;
   talk.open();
   static_cast<void>(talk.desk.settled(talk.row(0), 2, 5, 5, Ack::accept));
-  CHECK_FALSE(talk.session.has_acks(talk.desk.tables, talk.now));
+  CHECK_FALSE(talk.session.has_acks(talk.desk.tables, kshare::AckKind::terminal, talk.now));
   CHECK_FALSE(talk.fetch().any_acks());
 }
 

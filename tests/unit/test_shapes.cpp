@@ -59,6 +59,7 @@ class Rig {
   size_t batches_a_fetch = 100;  // that a plain fetch brings
   uint32_t rereads = 0;
   uint32_t faults = 0;
+  bool uneven = false;  // odd offsets come for the second time: no range goes on in the next
   std::array<std::array<int, kOffsets>, kPartitions> handed{};
   std::array<std::array<int, kOffsets>, kPartitions> gaps{};
   std::array<std::array<int, kOffsets>, kPartitions> refused{};
@@ -70,7 +71,7 @@ class Rig {
     tables.shared.words = memory_.error_text;
     tables.store.attach(memory_.slots, store_.get(), slot_bytes_);
     tables.lots.attach(memory_.lots, memory_.lists);
-    tables.acks.attach(memory_.acks, tables.lots, tables.store);
+    tables.acks.attach(memory_.acks, memory_.commits, tables.lots, tables.store);
     tables.topology.attach(memory_.topics, memory_.topic_names, memory_.brokers, memory_.hosts,
                            memory_.partitions, tables.lots);
     tables.topology.begin_assignment();
@@ -109,7 +110,7 @@ class Rig {
       w.uvarint(records.size() + 1).raw(records);
       w.array(shapes[i].acquired.size());
       for (const auto& range : shapes[i].acquired) {
-        w.i64(range.first).i64(range.second).i16(1).tags();
+        w.i64(range.first).i64(range.second).i16(uneven && range.first % 2 != 0 ? 2 : 1).tags();
       }
       w.tags();
     }
@@ -205,7 +206,7 @@ class Rig {
     return minibroker::framed(Writer().i32(correlation_).tags().raw(body).out);
   }
   void send(Api api) {
-    kshare::Writer out = link_.begin(api, 2, tables.shared);
+    kshare::Writer out = link_.begin(api, tables.shared);
     link_.send(out, api, now, 30000, tables.shared);
     ++correlation_;
   }
@@ -516,6 +517,7 @@ TEST_CASE("acquired ranges that do not ascend, overlap or repeat lose nothing to
 TEST_CASE("more ranges than rows: those with a row are served, the others are counted") {
   Rig rig(1000);
   const uint32_t all = UINT32_MAX;
+  rig.uneven = true;
   rig.shapes[0] = {{batch_of(0, 31, all)}, ranges_of(all, true)};
   rig.shapes[1] = {};
   for (int64_t hint : {0, 3}) {
@@ -525,6 +527,22 @@ TEST_CASE("more ranges than rows: those with a row are served, the others are co
     REQUIRE(rig.feed(rig.share_answer()));
     CHECK(rig.finish());
     CHECK(exact(rig, 0, all, (1u << kLimits.lots_max) - 1));
+  }
+}
+
+TEST_CASE("a range for every offset needs one row if they are neighbours (Kafka 4.1)") {
+  Rig rig(1000);
+  const uint32_t all = UINT32_MAX;
+  for (uint32_t hole : {40u, 0u, 7u, 31u}) {
+    const uint32_t acquired = hole < 32 ? all & ~(1u << hole) : all;
+    rig.shapes[0] = {{batch_of(0, 31, all)}, ranges_of(acquired, true)};
+    rig.shapes[1] = {};
+    rig.begin();
+    rig.ask_share();
+    REQUIRE(rig.feed(rig.share_answer()));
+    CHECK(kLimits.lots_max - rig.tables.lots.free_count() == (hole == 7 ? 2u : 1u));
+    CHECK(rig.finish());
+    CHECK(exact(rig, 0, all, acquired));
   }
 }
 

@@ -38,7 +38,7 @@ struct Bench {
     in.attach(window.get(), 1024);
     in.begin_frame(decoders::size_of(answer));
     kshare::MetadataDecoder decoder;
-    decoder.begin();
+    decoder.begin(13);
     discovery.begin_answer();
     uint32_t at = 0;
     while (!discovery.read(decoder, in, tables, now)) {
@@ -84,7 +84,7 @@ Message large_cluster() {
     }
     b.i32(0).tags();
   }
-  return b.tags().message;
+  return b.i16(0).tags().message;
 }
 
 }  // namespace

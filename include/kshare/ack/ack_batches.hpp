@@ -24,6 +24,10 @@ enum class AckClass : uint8_t {
   doubtful,  // acquired on a connection that is gone
 };
 
+// Renewals travel apart from all others: one is in force at once, and is not rolled back when a
+// later batch of its partition fails.
+enum class AckKind : uint8_t { terminal, renewal };
+
 inline AckClass ack_class(const Lot& lot, Instant now) {
   if (lot.doubtful) return AckClass::doubtful;
   return now < lot.lock_min ? AckClass::sound : AckClass::late;
@@ -33,10 +37,10 @@ class AckBatchWriter {
  public:
   static constexpr int64_t kLongStretch = 10;
 
-  AckBatchWriter(AckBuffer& acks, Writer& out, uint32_t room_behind)
-      : acks_(acks), out_(out), room_behind_(room_behind) {}
+  AckBatchWriter(AckBuffer& acks, AckKind kind, Writer& out, uint32_t room_behind)
+      : acks_(acks), out_(out), room_behind_(room_behind), waits_(waiting_state(kind)) {}
 
-  // Writes the array of batches with what is pending for `link` on `partition` in `wanted` class
+  // Writes the array of batches with what waits for `link` on `partition` in `wanted` class
   // and marks it in flight. Answers the number of batches; 0 writes an empty array.
   uint32_t write(uint32_t partition, uint32_t link, AckClass wanted, Instant now) {
     const uint32_t array = out_.begin_array();
@@ -50,12 +54,13 @@ class AckBatchWriter {
     return written_;
   }
 
-  // The class of the first pending ack of a partition for this link, if there is one.
-  static bool first_class(const AckBuffer& acks, uint32_t partition, uint32_t link, Instant now,
-                          AckClass& found) {
+  // The class of the first ack of a partition that waits for this link, if there is one.
+  static bool first_class(const AckBuffer& acks, AckKind kind, uint32_t partition, uint32_t link,
+                          Instant now, AckClass& found) {
+    const AckState waits = waiting_state(kind);
     bool any = false;
     for (uint32_t i = acks.head(partition); i != kNoAck; i = acks.next(i)) {
-      if (acks.slot(i).state != AckState::pending || acks.lot_of(i).link != link) continue;
+      if (acks.slot(i).state != waits || acks.lot_of(i).link != link) continue;
       const AckClass its = ack_class(acks.lot_of(i), now);
       if (!any || its < found) found = its;
       any = true;
@@ -65,6 +70,9 @@ class AckBatchWriter {
   }
 
  private:
+  static AckState waiting_state(AckKind kind) {
+    return kind == AckKind::renewal ? AckState::renewing : AckState::pending;
+  }
   struct Stretch {
     int64_t first = 0;
     int64_t last = 0;
@@ -74,7 +82,7 @@ class AckBatchWriter {
 
   bool eligible(uint32_t index, uint32_t link, AckClass wanted, Instant now) const {
     const Lot& lot = acks_.lot_of(index);
-    return acks_.slot(index).state == AckState::pending && lot.link == link &&
+    return acks_.slot(index).state == waits_ && lot.link == link &&
            ack_class(lot, now) == wanted;
   }
 
@@ -163,7 +171,9 @@ class AckBatchWriter {
   void mark(uint32_t partition, uint32_t link, AckClass wanted, Instant now) {
     for (uint32_t i = acks_.head(partition); i != kNoAck; i = acks_.next(i)) {
       if (acks_.slot(i).first > marked_to_) break;
-      if (eligible(i, link, wanted, now)) acks_.mark_in_flight(i);
+      if (!eligible(i, link, wanted, now)) continue;
+      if (waits_ == AckState::renewing) acks_.mark_renew_in_flight(i);
+      else acks_.mark_in_flight(i);
     }
   }
 
@@ -176,6 +186,7 @@ class AckBatchWriter {
   int64_t last_ = 0;
   int64_t mixed_ = 0;
   int64_t marked_to_ = -1;
+  AckState waits_;
   uint8_t type_ = 0;
   bool open_ = false;
   bool one_type_ = true;

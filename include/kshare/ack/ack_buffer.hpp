@@ -9,64 +9,29 @@
 // Valid until: a RecordId until its slot is settled; the generation tells an old id from a new one.
 // Errors:      Errc::unknown_record, already_acknowledged, lock_lost. Nothing changes then, but for
 //              lock_lost, which frees the slot.
-//
-//   free -> held (with the application) -> pending -> in flight -> free, its outcome counted
-//            `-> lost (its lock is gone) -> free        ^---- 7, 14, 15, 16: again
 #ifndef KSHARE_ACK_ACK_BUFFER_HPP
 #define KSHARE_ACK_ACK_BUFFER_HPP
 
 #include <cstdint>
 
+#include "kshare/ack/ack_slot.hpp"
+#include "kshare/ack/commits.hpp"
 #include "kshare/ack/lots.hpp"
 #include "kshare/base/assert.hpp"
 #include "kshare/base/bytes.hpp"
 #include "kshare/base/status.hpp"
-#include "kshare/record/record.hpp"
 #include "kshare/record/store.hpp"
 
 namespace kshare {
 
-inline constexpr uint32_t kNoAck = UINT32_MAX;
-inline constexpr uint8_t kAckGap = 0;  // AcknowledgeTypes: no record at this offset
-
-enum class AckState : uint8_t { free = 0, held, lost, pending, in_flight };
-
-struct AckSlot {
-  int64_t first = 0;
-  uint32_t span = 0;  // offsets behind `first` that it stands for too; 0 for a record
-  uint32_t generation = 0;
-  uint16_t lot = 0;
-  uint16_t next = 0;  // of the same partition, by offset; index + 1
-  AckState state = AckState::free;
-  uint8_t type = 0;
-  uint8_t slot = 0;  // store slot + 1 while its bytes are needed
-  bool record = false;  // it was handed out; else a range settled without the application
-
-  int64_t last() const { return first + span; }
-};
-
-// What became of acknowledgements, for the counters.
-struct AckOutcome {
-  uint64_t records = 0;   // that had been handed out
-  uint64_t released = 0;  // offsets, handed out or not
-  uint64_t rejected = 0;
-  uint64_t gaps = 0;
-  void add(const AckSlot& ack) {
-    const uint64_t offsets = uint64_t{ack.span} + 1;
-    if (ack.record) ++records;
-    if (ack.type == kAckGap) gaps += offsets;
-    if (ack.type == static_cast<uint8_t>(Ack::release)) released += offsets;
-    if (ack.type == static_cast<uint8_t>(Ack::reject)) rejected += offsets;
-  }
-};
-
 class AckBuffer {
  public:
-  void attach(Span<AckSlot> slots, Lots& lots, Store& store) {
+  void attach(Span<AckSlot> slots, Span<CommitRow> commit_rows, Lots& lots, Store& store) {
     slots_ = slots;
     lots_ = &lots;
     store_ = &store;
-    used_ = pending_ = hint_ = 0;
+    commits.attach(commit_rows);
+    used_ = pending_ = renewals_ = held_ = hint_ = 0;
     for (AckSlot& slot : slots_) {
       const uint32_t generation = slot.generation;  // ids of an earlier life stay unknown
       slot = AckSlot{};
@@ -84,6 +49,8 @@ class AckBuffer {
   uint32_t free_count() const { return slots_.size - used_; }
   uint32_t used() const { return used_; }
   uint32_t pending() const { return pending_; }
+  uint32_t renewals() const { return renewals_; }  // to be sent
+  uint32_t held() const { return held_; }          // with the application, lost ones included
   uint32_t count() const { return slots_.size; }
   const AckSlot& slot(uint32_t index) const { return slots_[index]; }
 
@@ -93,6 +60,7 @@ class AckBuffer {
     AckSlot& ack = slots_[index];
     ack.state = AckState::held;
     ack.record = true;
+    ++held_;
     ack.slot = static_cast<uint8_t>((*lots_)[lot_index].slot + 1);
     store_->hold((*lots_)[lot_index].slot);
     return {static_cast<uint16_t>(lot_index), static_cast<uint16_t>(index), ack.generation};
@@ -113,28 +81,90 @@ class AckBuffer {
     return true;
   }
 
+  // A renewal of what the lot has not handed out takes a slot, for one request. There must be one.
+  void stage_renewal(uint32_t lot_index) {
+    const Lot& lot = (*lots_)[lot_index];
+    AckSlot& ack = slots_[take(lot_index, lot.cursor, lot.last)];
+    ack.state = AckState::renewing;
+    ack.type = static_cast<uint8_t>(Ack::renew);
+    ++renewals_;
+  }
+
   // The application's word. `freed` tells whether a store slot became free by it.
   Status acknowledge(RecordId id, Ack type, bool& freed) {
     freed = false;
-    if (id.slot >= slots_.size || id.generation == 0) return {Errc::unknown_record, 0};
+    const Status known = check(id);
+    if (!known.ok()) return known;
     AckSlot& ack = slots_[id.slot];
-    if (ack.generation != id.generation || ack.state == AckState::free) {
-      return {Errc::unknown_record, 0};
-    }
-    if (ack.state == AckState::in_flight) return {Errc::already_acknowledged, 0};
-    freed = drop_bytes(ack);
     if (ack.state == AckState::lost) {
-      release(id.slot);
+      freed = drop_bytes(ack);
+      forget_lost(id.slot);
       return {Errc::lock_lost, 0};
     }
-    if (ack.state == AckState::held) ++pending_;
+    if (type == Ack::renew) {
+      renew(ack);
+      return {};
+    }
+    freed = drop_bytes(ack);
+    if (ack.state == AckState::renewing) --renewals_;
+    if (ack.state != AckState::pending) {
+      ++pending_;
+      --held_;
+    }
     ack.state = AckState::pending;
     ack.type = static_cast<uint8_t>(type);
     return {};
   }
+  // Its bytes are needed no more; the slot stays with the application.
+  Status detach(RecordId id, bool& freed) {
+    freed = false;
+    const Status known = check(id);
+    if (known.ok()) freed = drop_bytes(slots_[id.slot]);
+    return known;
+  }
   bool is_held(RecordId id) const {
-    return id.generation != 0 && slots_[id.slot].generation == id.generation &&
-           (slots_[id.slot].state == AckState::held || slots_[id.slot].state == AckState::lost);
+    if (id.slot >= slots_.size || id.generation == 0) return false;
+    const AckSlot& ack = slots_[id.slot];
+    return ack.generation == id.generation && (ack.is_held() || ack.state == AckState::lost);
+  }
+  RecordId id_of(uint32_t index) const {
+    return {slots_[index].lot, static_cast<uint16_t>(index), slots_[index].generation};
+  }
+  // The record at this offset that was handed out last; all-zero: none.
+  RecordId find(uint32_t partition, int64_t offset) const {
+    uint32_t found = kNoAck;
+    for (uint32_t i = head(partition); i != kNoAck; i = next(i)) {
+      if (slots_[i].first > offset) break;
+      if (slots_[i].record && slots_[i].first == offset &&
+          (found == kNoAck || slots_[found].state == AckState::in_flight)) {
+        found = i;
+      }
+    }
+    for (uint32_t i = 0; i < slots_.size && found == kNoAck; ++i) {  // lost ones are in no list
+      const AckSlot& ack = slots_[i];
+      const bool lost = ack.state == AckState::lost && ack.next == partition;
+      if (lost && ack.first == offset) found = i;
+    }
+    return found == kNoAck ? RecordId{} : id_of(found);
+  }
+
+  // Everything of a partition that waits or is on its way, and that no commit waits for yet, is
+  // named by `tag`. Answers how many slots, and how many records.
+  struct Tagged {
+    uint16_t slots = 0;
+    uint32_t records = 0;
+  };
+  Tagged name_for_commit(uint32_t partition, uint8_t tag) {
+    Tagged count;
+    for (uint32_t i = head(partition); i != kNoAck; i = next(i)) {
+      AckSlot& ack = slots_[i];
+      const bool waits = ack.state == AckState::pending || ack.state == AckState::in_flight;
+      if (!waits || ack.commit != 0) continue;
+      ack.commit = tag & 0xFu;
+      ++count.slots;
+      count.records += ack.record ? 1 : 0;
+    }
+    return count;
   }
 
   // ---- Used by the request's writer and by its answer.
@@ -153,10 +183,33 @@ class AckBuffer {
     slots_[index].state = AckState::pending;
     ++pending_;
   }
+  void mark_renew_in_flight(uint32_t index) {
+    KSHARE_ASSERT(slots_[index].state == AckState::renewing);
+    slots_[index].state = AckState::renew_in_flight;
+    (*lots_)[slots_[index].lot].renewing = true;
+    --renewals_;
+  }
+  // A renewal has its answer, or never left.
+  void mark_held(uint32_t index) {
+    KSHARE_ASSERT(slots_[index].record && slots_[index].renews());
+    if (slots_[index].state == AckState::renewing) --renewals_;
+    slots_[index].state = AckState::held;
+  }
+  void mark_renewing(uint32_t index) {
+    KSHARE_ASSERT(slots_[index].state == AckState::renew_in_flight);
+    slots_[index].state = AckState::renewing;
+    ++renewals_;
+  }
+  void move(uint32_t index, uint32_t to_lot) {
+    AckSlot& ack = slots_[index];
+    --(*lots_)[ack.lot].open;  // the caller frees a lot of which nothing is left
+    ++(*lots_)[to_lot].open;
+    ack.lot = static_cast<uint16_t>(to_lot);
+  }
 
   // Ends every slot of `partition` that `chosen` names, and counts it.
   template <typename Chosen>
-  AckOutcome settle(uint32_t partition, const Chosen& chosen) {
+  AckOutcome settle(uint32_t partition, const Chosen& chosen, Status how = {}) {
     AckOutcome outcome;
     PartitionLists& list = lots_->lists(partition);
     uint16_t* at = &list.acks_head;
@@ -170,6 +223,7 @@ class AckBuffer {
         continue;
       }
       outcome.add(ack);
+      if (ack.commit != 0) commits.ended(partition, ack.commit, how);
       *at = ack.next;
       static_cast<void>(drop_bytes(ack));
       leave_lot(ack);
@@ -182,28 +236,58 @@ class AckBuffer {
   // The lock of these records is gone. What the application still holds becomes "lost": its slot is
   // kept until the application has spoken. Everything else is ended and counted in the answer.
   template <typename Chosen, typename OnHeld>
-  AckOutcome lose(uint32_t partition, const Chosen& chosen, const OnHeld& on_held) {
+  AckOutcome lose(uint32_t partition, const Chosen& chosen, Status how, const OnHeld& on_held) {
     PartitionLists& list = lots_->lists(partition);
     uint16_t* at = &list.acks_head;
     uint16_t tail = 0;
     while (*at != 0) {
       AckSlot& ack = slots_[*at - 1u];
-      if (ack.state != AckState::held || !chosen(ack)) {
+      if (!ack.is_held() || !chosen(ack)) {
         tail = *at;
         at = &ack.next;
         continue;
       }
       on_held(ack);
+      if (ack.state == AckState::renewing) --renewals_;
       ack.state = AckState::lost;
       *at = ack.next;
-      ack.next = 0;
+      ack.next = static_cast<uint16_t>(partition);  // so that it can be named
+      ++list.lost;
       leave_lot(ack);
     }
     list.acks_tail = tail;
-    return settle(partition, [&](const AckSlot& ack) { return chosen(ack); });
+    return settle(partition, [&](const AckSlot& ack) { return chosen(ack); }, how);
   }
 
+  Commits commits{};
+
  private:
+  Status check(RecordId id) const {
+    if (id.slot >= slots_.size || id.generation == 0) return {Errc::unknown_record, 0};
+    const AckSlot& ack = slots_[id.slot];
+    if (ack.generation != id.generation || ack.state == AckState::free) {
+      return {Errc::unknown_record, 0};
+    }
+    if (ack.state == AckState::in_flight) return {Errc::already_acknowledged, 0};
+    return {};
+  }
+  void renew(AckSlot& ack) {
+    if (ack.renews()) return;
+    if (ack.state == AckState::pending) {  // the last word counts
+      if (ack.commit != 0) commits.ended((*lots_)[ack.lot].partition, ack.commit, {});
+      ack.commit = 0;
+      --pending_;
+      ++held_;
+    }
+    ack.state = AckState::renewing;
+    ack.type = static_cast<uint8_t>(Ack::renew);
+    ++renewals_;
+  }
+  void forget_lost(uint32_t index) {
+    --lots_->lists(slots_[index].next).lost;
+    --held_;
+    release(index);
+  }
   uint32_t take(uint32_t lot_index, int64_t first, int64_t last) {
     KSHARE_ASSERT(free_count() != 0);
     while (slots_[hint_].state != AckState::free) hint_ = (hint_ + 1) % slots_.size;
@@ -251,6 +335,7 @@ class AckBuffer {
   void release(uint32_t index) {
     AckSlot& ack = slots_[index];
     if (ack.state == AckState::pending) --pending_;
+    if (ack.state == AckState::renewing) --renewals_;
     ack.state = AckState::free;
     --used_;
   }
@@ -260,6 +345,8 @@ class AckBuffer {
   Store* store_ = nullptr;
   uint32_t used_ = 0;
   uint32_t pending_ = 0;
+  uint32_t renewals_ = 0;
+  uint32_t held_ = 0;
   uint32_t hint_ = 0;
 };
 

@@ -10,6 +10,10 @@
 //   first              cursor                walked                  last
 //   | handed out, acks | in the store, or gap | acquired, not here:   |
 //   | in ack slots     | (slot's list)        | to be read again      |
+//
+// All offsets of a lot have one lock time. When only some of them are renewed, the others go to a
+// lot of their own (ack/renewal.hpp), which then holds ack slots only: its cursor is behind `last`,
+// and offsets between its ends may belong to other lots.
 #ifndef KSHARE_ACK_LOTS_HPP
 #define KSHARE_ACK_LOTS_HPP
 
@@ -38,20 +42,26 @@ struct Lot {
   int16_t delivery_count = 0;
   uint8_t link = 0;
   uint8_t slot = 0;       // where [cursor, walked) lies, if in_slot
-  bool used = false;
-  bool in_slot = false;
-  bool give_back = false;  // what is not handed out is released
-  bool doubtful = false;   // the connection that acquired it is gone: the broker may have taken it
-                           // back, so its acks do not travel with sound ones
+  bool used : 1;
+  bool in_slot : 1;
+  bool give_back : 1;   // what is not handed out is released
+  bool doubtful : 1;    // the connection that acquired it is gone: the broker may have taken it
+                        // back, so its acks do not travel with sound ones
+  bool renew : 1;       // the lock on what is not handed out is to be renewed
+  bool renewing : 1;    // a renewal of some of its offsets is in flight
+  bool no_renewal : 1;  // one was refused
   bool missing() const { return !give_back && !in_slot && walked <= last; }
   // Offsets nobody has seen yet.
   int64_t owed() const { return last - cursor + 1; }
+  // Some of them are still to be handed out.
+  bool owes() const { return cursor <= last && !give_back; }
 };
 
 struct PartitionLists {
   uint16_t lots = 0;       // head: lot index + 1, ascending by first
   uint16_t acks_head = 0;  // ack slot index + 1, ascending by offset (ack_buffer.hpp)
   uint16_t acks_tail = 0;
+  uint16_t lost = 0;  // records that the application still holds without a lock
 };
 
 class Lots {
@@ -108,6 +118,21 @@ class Lots {
     return rest;
   }
 
+  // A lot for ack slots that leave `from`: they have got, or have kept, another lock time than the
+  // rest.
+  uint32_t add_beside(uint32_t from) {
+    const Lot its = rows_[from];
+    const uint32_t index = add(its.partition, its.link, its.first, its.first);
+    if (index == kNoLot) return kNoLot;
+    Lot& lot = rows_[index];
+    lot.cursor = lot.walked = lot.last + 1;
+    lot.delivery_count = its.delivery_count;
+    lot.doubtful = its.doubtful;
+    lot.lock_min = its.lock_min;
+    lot.lock_max = its.lock_max;
+    return index;
+  }
+
   // Frees the row if nothing of the lot is left. True if it did.
   bool free_if_done(uint32_t index) {
     Lot& lot = rows_[index];
@@ -158,19 +183,34 @@ class Lots {
   }
 
   // ---- What a walk means for the lots of a partition. Each acquired offset inside [walk_first,
-  // walk_end) is now in the slot or a gap; the others must be read again.
-  void apply_walk(Store& store, uint32_t index, int64_t walk_first, int64_t walk_end,
-                  uint32_t slot_index) {
-    if (!rows_[index].missing()) return;
+  // walk_end) is now in the slot or a gap; the others must be read again. Answers the lot in which
+  // the last offset is now.
+  uint32_t apply_walk(Store& store, uint32_t index, int64_t walk_first, int64_t walk_end,
+                      uint32_t slot_index) {
+    if (!rows_[index].missing()) return index;
     const int64_t begin = rows_[index].walked;
-    if (walk_end <= begin || walk_first > rows_[index].last || walk_end <= walk_first) return;
+    if (walk_end <= begin || walk_first > rows_[index].last || walk_end <= walk_first) return index;
     if (walk_first > begin) {  // the walk began in the middle: two lots, or all of it again
-      index = split(index, walk_first);
-      if (index == kNoLot) return;
+      const uint32_t rest = split(index, walk_first);
+      if (rest == kNoLot) return index;
+      index = rest;
     }
     Lot& lot = rows_[index];
     lot.walked = walk_end <= lot.last ? walk_end : lot.last + 1;
     enter_slot(store, index, slot_index);
+    return index;
+  }
+
+  // The lot acquired last goes on: Kafka 4.1 names every offset that comes again by itself. Then as
+  // apply_walk(); an empty walk (walk_end 0) leaves the new part to be read again.
+  uint32_t extend(Store& store, uint32_t index, int64_t last, int64_t walk_first, int64_t walk_end,
+                  uint32_t slot_index) {
+    Lot& lot = rows_[index];
+    const bool all_walked = lot.in_slot && lot.walked == lot.last + 1;
+    lot.last = last;
+    if (!all_walked) return apply_walk(store, index, walk_first, walk_end, slot_index);
+    if (walk_end > lot.walked) lot.walked = walk_end <= last ? walk_end : last + 1;
+    return index;
   }
 
   // The same for all lots of `partition` on `link` that miss offsets in [from, end). True if any
@@ -180,7 +220,7 @@ class Lots {
     for (bool any = false;; any = true) {
       const uint32_t index = first_missing(partition, link, from);
       if (index == kNoLot || rows_[index].walked >= end) return any;
-      apply_walk(store, index, from, end, slot_index);
+      static_cast<void>(apply_walk(store, index, from, end, slot_index));
       if (rows_[index].missing()) return any;
     }
   }

@@ -16,7 +16,8 @@ enum class Errc : uint8_t {
   // ---- The caller's: nothing has changed, correct the call and try again.
   bad_option,       // an option is missing or out of its range; last_error() names it
   too_long,         // a text does not fit its limit (names, group id, client id, bootstrap list)
-  too_many,         // more topics than Limits::topics_max
+  too_many,         // more topics than Limits::topics_max; more commits than can be kept apart:
+                    // poll() until earlier ones have been answered
   not_running,      // the consumer has not been started, is closed, or has failed for good
   already_running,  // start() without close() before
   no_entropy,       // the pool gave no random octets: member ids would not be unique
@@ -25,7 +26,12 @@ enum class Errc : uint8_t {
   lock_lost,       // the broker's lock on the record has run out: it will be delivered again, maybe
                    // to another member. The handle is void and its slot is free
   already_acknowledged,  // it is on its way, the last word can no longer be changed
-  wrong_mode,            // this kind of acknowledgement is not possible in this mode
+  wrong_mode,            // no such kind of acknowledgement
+  cannot_renew,          // the broker is older than Kafka 4.2, or other leaders wait for this
+                         // connection: acknowledge the record before its lock ends
+  // ---- A commit's.
+  in_progress,     // not all of its acknowledgements have been answered: go on polling
+  unknown_ticket,  // no such commit: never made, or so long ago that its results are gone
   // ---- A connection's; kshare tries again by itself with back-off.
   connect_failed,  // detail: errno
   disconnected,    // the peer closed, or the network failed. detail: errno or 0

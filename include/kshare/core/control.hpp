@@ -130,15 +130,14 @@ class Control {
   }
 
   void send_metadata(Link& link, Tables& tables, Instant now) {
-    Writer out = link.begin(Api::metadata, api_row(Api::metadata).max, tables.shared);
+    Writer out = link.begin(Api::metadata, tables.shared);
     discovery.encode(out, tables);
     discovery.begin_answer();
-    decoder_.metadata.begin();
+    decoder_.metadata.begin(link.version(Api::metadata));
     link.send(out, Api::metadata, now, tables.shared.options.request_timeout_ms, tables.shared);
   }
   void send_search(Link& link, Tables& tables, Instant now) {
-    Writer out = link.begin(Api::find_coordinator, api_row(Api::find_coordinator).max,
-                            tables.shared);
+    Writer out = link.begin(Api::find_coordinator, tables.shared);
     member.begin_search(out, tables.shared);
     decoder_.search.begin(tables.shared.sink());
     found_ = -1;
@@ -146,8 +145,7 @@ class Control {
               tables.shared);
   }
   void send_heartbeat(Link& link, Tables& tables, Instant now) {
-    Writer out = link.begin(Api::share_group_heartbeat, api_row(Api::share_group_heartbeat).max,
-                            tables.shared);
+    Writer out = link.begin(Api::share_group_heartbeat, tables.shared);
     member.encode_heartbeat(out, tables.topology, tables.shared);
     decoder_.heartbeat.begin(tables.shared.sink());
     ++tables.shared.stats.heartbeats;

@@ -60,7 +60,8 @@ inline FetchSize fetch_size(uint32_t link, bool clamp_to_lots, const Tables& tab
 }
 
 // How long the broker may wait for data: briefly while acks, other leaders or slots wait behind it.
-inline int32_t max_wait(uint32_t link, int64_t lock_ms, bool crowded, const Tables& tables) {
+inline int32_t max_wait(uint32_t link, bool crowded, const Tables& tables) {
+  const int64_t lock_ms = tables.lock_ms;
   int64_t wait_ms = tables.shared.options.fetch_max_wait_ms;
   const bool outstanding = tables.has_lots(link);
   if (outstanding || tables.slot_starved || crowded) {

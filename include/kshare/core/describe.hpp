@@ -177,20 +177,25 @@ inline const char* errc_words(Errc code) {
     case Errc::ok: return "ok";
     case Errc::bad_option: return "an option is missing or out of range: last_error() names it";
     case Errc::too_long: return "a text is longer than its limit: shorten it or raise the limit";
-    case Errc::too_many: return "too many topics: subscribe to fewer or raise Limits::topics_max";
+    case Errc::too_many: 
+      return "more topics than Limits::topics_max, or too many commits without an answer";
     case Errc::not_running: return "the consumer is not running: call start()";
     case Errc::already_running: return "the consumer is running: call close() before start()";
     case Errc::no_entropy: return "the system gave no random bytes: try again later in the boot";
     case Errc::unknown_record: return "no such record is held: it was settled before";
     case Errc::lock_lost: return "the record's lock has run out: it will be delivered again";
     case Errc::already_acknowledged: return "the acknowledgement has left and cannot be changed";
-    case Errc::wrong_mode: return "not possible in this acknowledgement mode";
+    case Errc::wrong_mode: return "no such kind of acknowledgement";
+    case Errc::cannot_renew:
+      return "the lock cannot be renewed here: acknowledge the record before it ends";
+    case Errc::in_progress: return "acknowledgements have no answer yet: go on calling poll()";
+    case Errc::unknown_ticket: return "no such commit, or its results are no longer kept";
     case Errc::connect_failed: return "cannot connect";
     case Errc::disconnected: return "disconnected";
     case Errc::timed_out: return "no answer in time";
     case Errc::malformed: return "the peer does not speak Kafka: wrong port, or TLS?";
     case Errc::bad_address: return "not a numeric address, and no resolver is set: give the IP";
-    case Errc::unsupported_broker: return "the broker is too old: kshare needs Kafka 4.2 or later";
+    case Errc::unsupported_broker: return "the broker is too old: kshare needs Kafka 4.1 or later";
     case Errc::share_groups_off:
       return "share groups are off: kafka-features upgrade --feature share.version=1";
     case Errc::group_rejected: return "refused by the group coordinator";
@@ -257,6 +262,8 @@ inline void format_records(const Event& event, TextOut& out) {
     out << "the record cannot be read: its producer is at fault";
   } else if (event.type == EventType::lock_expired) {
     out << "its lock ran out while the application held it; it will be delivered again";
+  } else if (event.type == EventType::renew_failed) {
+    out << "not renewed: " << event.status;
   } else {
     out << "given back, nobody took them in time";
   }
@@ -301,7 +308,12 @@ inline uint32_t format(const Event& event, char* room, uint32_t bytes) {
     case EventType::batch_undecodable:
     case EventType::record_malformed:
     case EventType::lock_expired:
+    case EventType::renew_failed:
     case EventType::released_unseen: format_records(event, out); break;
+    case EventType::stalled:
+      out << "the application holds " << event.value;
+      out << " records: nothing more comes until it acknowledges or detaches some";
+      break;
     case EventType::acks_failed:
       place(out, event) << ": " << event.value << " acknowledgements failed: " << event.status;
       break;

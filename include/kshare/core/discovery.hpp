@@ -62,6 +62,7 @@ class Discovery {
           on_partition(answer.topic(), answer.partition(), tables);
           break;
         case MetadataDecoder::Item::end:
+          if (answer.error() != kafka::kNone) missing_ = true;  // asked again, with back-off
           finish(tables, now);
           return true;
       }

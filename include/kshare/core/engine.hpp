@@ -15,8 +15,10 @@
 
 #include "kshare/core/address.hpp"
 #include "kshare/core/control.hpp"
+#include "kshare/core/custody.hpp"
 #include "kshare/core/handout.hpp"
 #include "kshare/core/leaders.hpp"
+#include "kshare/core/locks.hpp"
 #include "kshare/core/settings.hpp"
 #include "kshare/core/storage.hpp"
 
@@ -94,6 +96,7 @@ class Engine {
     tables_.topology.begin_subscription();
     tables_.topology.clear_assignment();
     release_all();
+    revoke();
     leaders_.begin_closing();
     // Nobody joins to leave at once; a member leaves when its sessions have ended.
     Member& member = control_.member;
@@ -113,7 +116,9 @@ class Engine {
     for (uint32_t i = 0; i < link_count(); ++i) {
       if (link(i).timed_out(now_)) lost(i, {Errc::timed_out, 0});
     }
-    if (now_ >= expiry_at_) expire();
+    locks_.on_poll(now_);
+    if (now_ >= locks_.due_at()) locks_.expire(tables_, closing_, now_);
+    custody_.watch_stall(tables_);
     static_cast<void>(Handout::next(tables_, nullptr, now_));
     tables_.release_given_back();
     Instant wake = leaders_.step(tables_, now_);
@@ -122,7 +127,7 @@ class Engine {
       wake = earlier(wake, control_.step(link(0), tables_, now_));
     }
     if (closing_) wake = earlier(wake, close_at_);
-    return earlier(wake, expiry_at_);
+    return earlier(wake, locks_.due_at());
   }
   Instant acks_due() const { return leaders_.acks_due(tables_, now_); }
 
@@ -164,7 +169,9 @@ class Engine {
     now_ = later(now_, now);
     const uint32_t pending = tables_.acks.pending();
     if (tables_.shared.options.acknowledgement_mode == AckMode::implicit_mode) accept_current();
-    const bool handed_out = Handout::next(tables_, &record, now_) == Handout::Step::record;
+    const Handout::Step step = Handout::next(tables_, &record, now_);
+    const bool handed_out = step == Handout::Step::record;
+    if (step != Handout::Step::blocked) locks_.on_asked();
     moved_ = moved_ || handed_out || tables_.acks.pending() != pending;
     if (handed_out) {
       current_ = record.id;
@@ -176,11 +183,35 @@ class Engine {
   }
   Status acknowledge(RecordId id, Ack type) {
     if (!running()) return {Errc::not_running, 0};
-    if (type != Ack::accept && type != Ack::release && type != Ack::reject) {
-      return {Errc::wrong_mode, 0};
-    }
-    if (id == current_) current_ = RecordId{};
+    if (type < Ack::accept || type > Ack::renew) return {Errc::wrong_mode, 0};
+    if (id == current_ && type != Ack::renew) current_ = RecordId{};
     return settle(id, type);
+  }
+  Status acknowledge(std::string_view topic, int32_t partition, int64_t offset, Ack type) {
+    return acknowledge(Custody::find(tables_, topic, partition, offset), type);
+  }
+  Status detach(RecordId id) {
+    if (!running()) return {Errc::not_running, 0};
+    bool freed = false;
+    const Status status = tables_.acks.detach(id, freed);
+    news_ = news_ || freed;
+    return status;
+  }
+  // Everything that is with the application.
+  void release_all() {
+    current_ = RecordId{};
+    for (uint32_t i = 0; i < tables_.acks.count(); ++i) {
+      const AckSlot& ack = tables_.acks.slot(i);
+      if (!ack.is_held() && ack.state != AckState::lost) continue;
+      static_cast<void>(settle(tables_.acks.id_of(i), Ack::release));
+    }
+  }
+  Status commit(Ticket& ticket) {
+    ticket = 0;
+    if (!running()) return {Errc::not_running, 0};
+    if (tables_.shared.options.acknowledgement_mode == AckMode::implicit_mode) accept_current();
+    news_ = true;
+    return Custody::commit(tables_, ticket);
   }
   uint32_t unsettled() const { return tables_.acks.used(); }
   // Something has changed since the last step() that it should look at before anyone sleeps.
@@ -200,7 +231,7 @@ class Engine {
     shared.words = memory_.error_text;
     tables_.store.attach(memory_.slots, memory_.store, memory_.limits->slot_bytes());
     tables_.lots.attach(memory_.lots, memory_.lists);
-    tables_.acks.attach(memory_.acks, tables_.lots, tables_.store);
+    tables_.acks.attach(memory_.acks, memory_.commits, tables_.lots, tables_.store);
     tables_.topology.attach(memory_.topics, memory_.topic_names, memory_.brokers, memory_.hosts,
                             memory_.partitions, tables_.lots);
     for (uint32_t i = 0; i < memory_.peers.size; ++i) {
@@ -212,9 +243,10 @@ class Engine {
     }
     control_.attach();
     leaders_.attach(memory_.peers);
+    locks_.attach(memory_.peers);
+    custody_.attach(memory_.peers);
     closing_ = false;
     now_ = Instant{};
-    expiry_at_ = kNever;
     current_ = RecordId{};
     news_ = true;
   }
@@ -237,6 +269,7 @@ class Engine {
       const Link::Negotiation result = its.negotiate(now_, tables_.shared);
       if (result == Link::Negotiation::ready) on_ready(i);
       if (result == Link::Negotiation::too_old) refuse_broker();
+      if (result == Link::Negotiation::groups_off) tables_.shared.fail_groups_off(0);
       return false;
     }
     if (i == 0) {
@@ -250,18 +283,24 @@ class Engine {
     }
     if (!its.busy() && i != 0) {
       give_back_revoked();
-      plan_expiry();
+      locks_.plan(tables_, now_);
     }
     return false;
   }
   void on_ready(uint32_t i) {
+    const bool limited = tables_.shared.options.acquire_mode == AcquireMode::record_limit;
+    if (limited && !link(i).can_renew()) {
+      tables_.shared.say("share.acquire.mode=record_limit needs Kafka 4.2 or later (ShareFetch "
+                         "version 2)");
+      return tables_.shared.fail({Errc::unsupported_broker, 0});
+    }
     Event& event = tables_.shared.events.push(EventType::connected);
     event.node = link(i).target();
     set_address(event, i);
   }
   void refuse_broker() {
-    tables_.shared.say("the broker does not offer share groups as of Kafka 4.2 (ShareFetch "
-                       "version 2)");
+    tables_.shared.say("the broker does not offer share groups as of Kafka 4.1 (ShareFetch "
+                       "version 1)");
     tables_.shared.fail({Errc::unsupported_broker, 0});
   }
   void tell_lost(uint32_t i, bool established, Status why) {
@@ -284,32 +323,6 @@ class Engine {
     event.text_bytes = static_cast<uint8_t>(size);
   }
 
-  // ---- Locks that end.
-  void plan_expiry() {
-    expiry_at_ = kNever;
-    for (uint32_t i = 0; i < tables_.lots.count(); ++i) {
-      const Lot& lot = tables_.lots[i];
-      if (!lot.used) continue;
-      const bool waits = lot.cursor <= lot.last && !lot.give_back;
-      const Instant at =
-          waits ? Instant{lot.lock_min.ms - tables_.shared.options.lock_margin_ms} : lot.lock_max;
-      expiry_at_ = earlier(expiry_at_, at);
-    }
-  }
-  void expire() {
-    for (uint32_t i = 0; i < tables_.lots.count(); ++i) {
-      const Lot& lot = tables_.lots[i];
-      if (!lot.used) continue;
-      if (now_ >= lot.lock_max) {
-        tables_.lose_lot(i, {Errc::lock_lost, 0});
-      } else if (lot.cursor <= lot.last && !lot.give_back &&
-                 now_ + tables_.shared.options.lock_margin_ms >= lot.lock_min) {
-        Handout::give_back(tables_, i);
-      }
-    }
-    plan_expiry();
-    if (expiry_at_ <= now_) expiry_at_ = now_ + 50;  // acks in flight keep their lot a while
-  }
   // What was acquired for partitions that are ours no longer goes back, unless it is with the
   // application.
   void give_back_revoked() {
@@ -331,27 +344,13 @@ class Engine {
   }
   Status settle(RecordId id, Ack type) {
     bool freed = false;
-    const bool known = id.slot < tables_.acks.count();
-    const uint32_t its_link =
-        known ? tables_.lots[tables_.acks.slot(id.slot).lot].link : uint32_t{0};
-    const Status status = tables_.acks.acknowledge(id, type, freed);
-    if (freed) news_ = true;
+    const Status status = custody_.settle(tables_, leaders_, id, type, freed, now_);
+    if (freed || type == Ack::renew) news_ = true;
     moved_ = true;
-    if (status.ok()) leaders_.ack_made(its_link, now_);
-    if (status.code == Errc::lock_lost) ++tables_.shared.stats.acks_failed;
     return status;
   }
 
   // ---- Closing: everything held is released, sessions end, the group is left.
-  void release_all() {
-    for (uint32_t i = 0; i < tables_.acks.count(); ++i) {
-      const AckSlot& ack = tables_.acks.slot(i);
-      if (ack.state != AckState::held && ack.state != AckState::lost) continue;
-      const RecordId id{ack.lot, static_cast<uint16_t>(i), ack.generation};
-      static_cast<void>(settle(id, Ack::release));
-    }
-    revoke();
-  }
   // True once all is over.
   bool step_closing() {
     Member& member = control_.member;
@@ -381,8 +380,9 @@ class Engine {
   Tables tables_{};
   Control control_{};
   Leaders leaders_{};
+  Locks locks_{};
+  Custody custody_{};
   Instant now_{};
-  Instant expiry_at_ = kNever;
   Instant close_at_{};
   RecordId current_{};  // implicit mode: what the next next() accepts
   bool closing_ = false;

@@ -39,6 +39,9 @@ enum class EventType : uint8_t {
   record_malformed,   // partition; by option
   lock_expired,       // partition, first: still with the application, its lock is gone
   released_unseen,    // partition; given back, nobody took them in time
+  renew_failed,       // partition; status: why; they are still ours until their old lock ends
+  stalled,            // value: records with the application; nothing more comes until it
+                      // acknowledges or detaches some
   acks_failed,        // partition; status: Kafka error; value: records
   acks_unknown,       // node; value: records whose answer was lost, they may come again
   group_error,        // status: Kafka error from the coordinator; text: the broker's words

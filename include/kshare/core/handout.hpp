@@ -22,6 +22,7 @@ class Handout {
     record,   // one was handed out
     empty,    // nothing is in the store
     blocked,  // no ack slot is free
+    waiting,  // the lock is being renewed: the record will have the whole of it
   };
 
   // Hands out the next record. With `record` null it only clears gaps out of the way.
@@ -49,6 +50,7 @@ class Handout {
   static Step next_of(Tables& tables, uint32_t slot, uint32_t lot_index, Record* record,
                       Instant now) {
     Lot& lot = tables.lots[lot_index];
+    if (is_being_renewed(lot, tables, now)) return Step::waiting;
     if (now + tables.shared.options.lock_margin_ms >= lot.lock_min) {
       give_back(tables, lot_index);  // too late to work on it
       return Step::empty;
@@ -76,6 +78,11 @@ class Handout {
     if (lot.cursor < lot.walked && !gap(tables, lot_index, lot.walked - 1)) return Step::blocked;
     leave(tables, lot_index);
     return Step::empty;
+  }
+
+  // Work that takes most of a lock would be too slow for what is left of it.
+  static bool is_being_renewed(const Lot& lot, const Tables& tables, Instant now) {
+    return lot.renewing || (lot.renew && now + tables.lock_ms / 4 < lot.lock_min);
   }
 
   // True if what lies in front belongs to a later lot; else to one that has left, or to nobody.

@@ -42,16 +42,15 @@ class Intake {
   bool saw_data() const { return saw_data_; }      // an acquired range, or a partition's error
   uint32_t surplus() const { return surplus_; }    // ranges that found no row
   bool leaders_changed() const { return leaders_changed_; }
-  int32_t lock_ms() const { return lock_ms_; }     // of the last answer, 0 before it
 
   // ---- A request leaves; `slot` is reserved for its records, or kNoSlot.
   void begin_share_fetch(uint32_t slot, Tables& tables) {
     begin(slot);
     decoder_.share_fetch.begin(tables.shared.sink());
   }
-  void begin_acknowledge(Tables& tables) {
+  void begin_acknowledge(int16_t version, Tables& tables) {
     begin(kNoSlot);
-    decoder_.acknowledge.begin(tables.shared.sink());
+    decoder_.acknowledge.begin(version, tables.shared.sink());
   }
   void begin_reread(uint32_t slot, uint32_t row, int64_t from) {
     begin(slot);
@@ -65,7 +64,7 @@ class Intake {
     switch (link.request()) {
       case Api::share_fetch: return read_share_fetch(link, tables, now);
       case Api::share_acknowledge: return read_acknowledge(link, tables, now);
-      case Api::fetch: return read_again(link, tables, now);
+      case Api::fetch: return read_again(link, tables);
       case Api::metadata:
       case Api::find_coordinator:
       case Api::api_versions:
@@ -149,20 +148,21 @@ class Intake {
                Tables& tables) {
     error_ = error;
     throttle_ms_ = throttle_ms;
-    if (error == kafka::kNone && lock_ms > 0) lock_ms_ = lock_ms;
+    if (error == kafka::kNone && lock_ms > 0) tables.lock_ms = lock_ms;
     tables.shared.said(words);
   }
 
   void on_partition(const SharePartition& part, Tables& tables, Instant now) {
     row_ = tables.topology.find_partition(part.topic_id, part.index);
     walked_ = false;
+    lot_ = kNoLot;
     if (row_ == kNoRow) return;
     mark_ = slot_ == kNoSlot ? 0 : tables.store.slot(slot_).used;
     if (error_ == kafka::kNone) tables.resolve(row_, link_, part.ack_error, now);
     if (kafka::is_evicted(part.ack_error)) tables.evicted(row_, link_);
     if (part.error != kafka::kNone) {
-      saw_data_ = true;
-      on_partition_error(part, tables, now);
+      saw_data_ = leaders_changed_ = true;  // every error is a reason to look at the metadata again
+      tables.partition_failed(row_, link_, part, now);
     } else {
       tables.topology.partition(row_).attempts = 0;
       tables.topology.partition(row_).told = 0;
@@ -171,21 +171,6 @@ class Intake {
     if ((tables.topology.partition(row_).sessions & (1u << link_)) == 0) row_ = kNoRow;
   }
 
-  void on_partition_error(const SharePartition& part, Tables& tables, Instant now) {
-    PartitionRow& row = tables.topology.partition(row_);
-    if (kafka::names_a_leader(part.error)) {
-      tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
-    }
-    // On a grid, so that many partitions in error are asked for again in few requests.
-    const int64_t grid = tables.shared.options.retry_backoff_ms;
-    row.retry_at.ms = ((now + tables.shared.retry_ms(row.attempts)).ms / grid + 1) * grid;
-    if (row.attempts < 16) ++row.attempts;
-    leaders_changed_ = true;  // every error is a reason to look at the metadata again
-    if (row.told == part.error || part.error == kafka::kNotLeaderOrFollower) return;
-    row.told = part.error;
-    static_cast<void>(
-        tables.tell(EventType::partition_error, row_, {Errc::broker_error, part.error}));
-  }
   void on_node(const NodeEndpoint& node, Tables& tables) {
     static_cast<void>(tables.topology.note_broker(node.node_id, node.host, node.port,
                                                   tables.topology.is_leader(node.node_id)));
@@ -222,23 +207,43 @@ class Intake {
       return;
     }
     tables.supersede(row_, range.first, range.last);
-    const uint32_t index = tables.lots.add(row_, link_, range.first, range.last);
-    if (index == kNoLot) {
+    const bool ascends = walked_ && walker_.walked() && range.first >= limit_;  // or it lies
+    if (!take_range(range, ascends ? walker_.walk_first() : 0, ascends ? walker_.walk_end() : 0,
+                    link, tables)) {
       ++surplus_;
       return;
     }
-    Lot& lot = tables.lots[index];
-    lot.delivery_count = range.delivery_count;
-    lot.lock_min = link.sent_at() + lock_ms_;
-    lot.lock_max = link.first_byte_at() + lock_ms_;
     PartitionRow& row = tables.topology.partition(row_);
     if (range.last + 1 > row.hint) row.hint = range.last + 1;
-    if (!walked_ || !walker_.walked() || range.first < limit_) return;  // ranges ascend, or else
+    if (!ascends) return;
     limit_ = range.last + 1;
-    tables.lots.apply_walk(tables.store, index, walker_.walk_first(), walker_.walk_end(), slot_);
     if (range.first <= later_of(covered_to_, walker_.walk_first())) covered_to_ = range.last + 1;
   }
+  // A lot of its own, or the lot before goes on. False: no row is free.
+  bool take_range(const AcquiredRecords& range, int64_t walk_first, int64_t walk_end, Link& link,
+                  Tables& tables) {
+    if (lot_ != kNoLot && range.first == tables.lots[lot_].last + 1 &&
+        range.delivery_count == tables.lots[lot_].delivery_count &&
+        range.last - tables.lots[lot_].first < INT32_MAX) {
+      lot_ = tables.lots.extend(tables.store, lot_, range.last, walk_first, walk_end, slot_);
+      return true;
+    }
+    lot_ = tables.lots.add(row_, link_, range.first, range.last);
+    if (lot_ == kNoLot) return false;
+    Lot& lot = tables.lots[lot_];
+    const LockTimes times = lock_times(link, tables);
+    lot.delivery_count = range.delivery_count;
+    lot.lock_min = times.min;
+    lot.lock_max = times.max;
+    lot_ = tables.lots.apply_walk(tables.store, lot_, walk_first, walk_end, slot_);
+    return true;
+  }
   static int64_t later_of(int64_t a, int64_t b) { return a < b ? b : a; }
+
+  // The broker's clock began to run between the two.
+  static LockTimes lock_times(const Link& link, const Tables& tables) {
+    return {link.sent_at() + tables.lock_ms, link.first_byte_at() + tables.lock_ms};
+  }
 
   // All ranges of the partition are known: what nobody acquired makes room for the next partition.
   void end_partition(Tables& tables) {
@@ -256,9 +261,11 @@ class Intake {
 
   // Acks that the answer did not mention have failed.
   bool finish(Tables& tables, Instant now) {
+    const int16_t error = error_ == kafka::kNone ? kafka::kInvalidRecordState : error_;
     for (uint32_t row = 0; row < tables.topology.partition_count(); ++row) {
       if (kafka::session_is_lost(error_)) tables.return_to_pending(row, link_, now);
-      tables.resolve(row, link_, error_ == kafka::kNone ? kafka::kInvalidRecordState : error_, now);
+      tables.resolve(row, link_, error, now);
+      tables.resolve_renewals(row, link_, error, {});
     }
     return true;
   }
@@ -278,6 +285,7 @@ class Intake {
           row_ = tables.topology.find_partition(part.topic_id, part.index);
           if (row_ == kNoRow || error_ != kafka::kNone) break;
           tables.resolve(row_, link_, part.error, now);
+          tables.resolve_renewals(row_, link_, part.error, lock_times(link, tables));
           if (kafka::is_evicted(part.error)) tables.evicted(row_, link_);
           if (kafka::names_a_leader(part.error)) {
             tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
@@ -302,7 +310,7 @@ class Intake {
     return true;
   }
 
-  bool read_again(Link& link, Tables& tables, Instant now) {
+  bool read_again(Link& link, Tables& tables) {
     FetchDecoder& answer = decoder_.fetch;
     Reader& in = link.reader();
     if (!walk(in, tables)) return false;
@@ -336,9 +344,7 @@ class Intake {
         case FetchDecoder::Item::partition_end:
           if (walked_ && walker_.walked()) apply_reread(tables);
           break;
-        case FetchDecoder::Item::end:
-          static_cast<void>(now);
-          return true;
+        case FetchDecoder::Item::end: return true;
       }
     }
   }
@@ -373,8 +379,8 @@ class Intake {
   uint32_t row_ = kNoRow;
   uint32_t mark_ = 0;
   uint32_t surplus_ = 0;
+  uint32_t lot_ = kNoLot;  // of the range acquired last
   int32_t throttle_ms_ = 0;
-  int32_t lock_ms_ = 0;
   int16_t error_ = 0;
   uint8_t link_ = 0;
   bool saw_data_ = false;

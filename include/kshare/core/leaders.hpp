@@ -27,6 +27,7 @@ class Leaders {
   void attach(Span<Peer> peers) {
     *this = Leaders{};
     peers_ = peers;
+    rota_.attach(peers);
     for (uint32_t i = 1; i < peers_.size; ++i) {
       peers_[i].session.attach(i);
       peers_[i].intake.attach(i);
@@ -49,9 +50,7 @@ class Leaders {
   // Gives every leader a link, then lets each link send. Answers when to be asked again.
   Instant step(Tables& tables, Instant now) {
     tables.slot_starved = false;
-    turn_over_ = kNever;
-    if (!closing_) assign(tables, now);
-    Instant wake = turn_over_;
+    Instant wake = closing_ ? kNever : rota_.assign(tables, now);
     const uint32_t behind = last_slot_;  // who got a store slot last comes last
     for (uint32_t n = 1; n < peers_.size; ++n) {
       const uint32_t i = 1 + (behind + n - 1) % (peers_.size - 1);
@@ -110,83 +109,32 @@ class Leaders {
   }
 
  private:
-  // An ack waits for company, but not while ack slots run short.
+  // An ack waits for company, but not while ack slots run short or a commit waits for it.
   static Instant acks_due(const Peer& peer, const Tables& tables) {
-    if (tables.acks.pending() * 4 >= tables.acks.count()) return peer.acks_since;
+    const bool urgent =
+        tables.acks.pending() * 4 >= tables.acks.count() || tables.acks.commits.any_open();
+    if (urgent) return peer.acks_since;
     return peer.acks_since + tables.shared.options.ack_linger_ms;
   }
-
-  // ---- Which link serves which leader.
-  void assign(Tables& tables, Instant now) {
-    for (uint32_t i = 1; i < peers_.size; ++i) retire(i, tables, now);
-    for (;;) {
-      const uint32_t broker = rota::next_leader(peers_, tables.topology);
-      if (broker == kNoRow) return;
-      const uint32_t link = rota::free_link(peers_);
-      if (link == 0) return take_turns(now);
-      tables.topology.note_turn(broker, ++turns_);
-      peers_[link].link.set_target(tables.topology.broker(broker).node_id, now);
-      peers_[link].session.ended(tables);
-      peers_[link].since = now;
-      peers_[link].ending = peers_[link].leaving = false;
-    }
-  }
-  // A link whose broker leads nothing of ours any more, or whose turn is over, ends its session and
-  // stops. Without a connection there is nothing to wait for: the new leader has it all.
-  void retire(uint32_t i, Tables& tables, Instant now) {
-    Peer& peer = peers_[i];
-    if (!peer.link.in_use()) return;
-    const bool leads = tables.topology.is_leader(peer.link.target());
-    if (leads && peer.leaving && !crowded(now)) peer.leaving = peer.ending = false;  // it is back
-    if (!leads) peer.leaving = true;
-    if (!peer.leaving) {
-      peer.ending = peer.ending && peer.session.is_open();
-      return;
-    }
-    peer.ending = true;
-    const bool connected = peer.link.ready();
-    if (connected && (peer.session.is_open() || tables.has_lots(i) || peer.link.busy())) return;
-    for (uint32_t lot = 0; lot < tables.lots.count(); ++lot) {
-      if (tables.lots[lot].used && tables.lots[lot].link == i) {
-        tables.lose_lot(lot, {Errc::lock_lost, 0});
-      }
-    }
-    peer.link.stop();
-    peer.leaving = peer.ending = peer.recovering = false;  // the next leader is another broker
-    peer.recover_until = Instant{};
-    peer.since = now;
-  }
-  // More leaders than links: the one that has been served longest makes room for the next.
-  void take_turns(Instant now) {
-    crowded_until_ = now + kTurnMs;
-    uint32_t oldest = 0;
-    for (uint32_t i = 1; i < peers_.size; ++i) {
-      if (peers_[i].leaving) return;
-      if (oldest == 0 || peers_[i].since < peers_[oldest].since) oldest = i;
-    }
-    const Instant over = peers_[oldest].since + kTurnMs;
-    if (now >= over) peers_[oldest].leaving = peers_[oldest].ending = true;
-    turn_over_ = later(now, over);
-  }
-  bool crowded(Instant now) const { return now < crowded_until_; }
 
   // ---- What a link sends.
   void send_next(uint32_t i, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
     if (now < peer.hold_until) return wait(peer.hold_until);
     if (!peer.session.is_open()) return open_session(i, tables, now);
-    const bool acks = peer.session.has_acks(tables, now);
+    const bool acks = peer.session.has_acks(tables, AckKind::terminal, now);
     if (!acks) peer.acks_since = kNever;
     if (acks && peer.acks_since == kNever) peer.acks_since = now;
     if (closing_ || peer.ending || peer.session.surplus()) return end_session(i, acks, tables, now);
+    if (send_renewals(i, tables, now)) return;
     const Instant due = acks_due(peer, tables);
     const uint32_t missing = demand::oldest_missing(i, tables);
     if (missing != kNoLot) {
-      if (acks && now >= due) return send_acknowledge(i, false, tables, now);
+      if (acks && now >= due) return send_acknowledge(i, AckKind::terminal, false, tables, now);
       if (send_reread(i, missing, tables, now)) return;
     }
     if (send_fetch_if_room(i, tables, now)) return;
-    if (acks && now >= due) return send_acknowledge(i, false, tables, now);
+    if (acks && now >= due) return send_acknowledge(i, AckKind::terminal, false, tables, now);
     if (acks) wait(due);
     if (peer.session.has_to_forget(tables, peer.link.target(), now)) {
       send_fetch(i, Store::kNone, FetchSize{}, tables, now);
@@ -218,12 +166,13 @@ class Leaders {
 
   // Settles what is held, then ends the session: the broker frees what is left of it.
   void end_session(uint32_t i, bool acks, Tables& tables, Instant now) {
-    if (acks) return send_acknowledge(i, false, tables, now);
+    if (acks) return send_acknowledge(i, AckKind::terminal, false, tables, now);
+    if (!closing_ && send_renewals(i, tables, now)) return;
     const uint32_t missing = demand::oldest_missing(i, tables);
     if (!closing_ && missing != kNoLot && send_reread(i, missing, tables, now)) return;
     // With the application, until their locks end; when closing, until they have ack slots.
     if (tables.has_lots(i) && (!closing_ || tables.giving_back)) return wait_for_lots(i, now);
-    send_acknowledge(i, true, tables, now);
+    send_acknowledge(i, AckKind::terminal, true, tables, now);
   }
 
   // After a reconnect fetching does not wait for the application for long.
@@ -253,23 +202,36 @@ class Leaders {
     Peer& peer = peers_[i];
     if (size.max_records != 0) {
       const bool tight =
-          crowded(now) || now < peer.brief_until || takes_last_slot(i, tables);
-      size.max_wait_ms = demand::max_wait(i, peer.intake.lock_ms(), tight, tables);
+          rota_.crowded(now) || now < peer.brief_until || takes_last_slot(i, tables);
+      size.max_wait_ms = demand::max_wait(i, tight, tables);
       last_slot_ = i;
     }
-    Writer out = peer.link.begin(Api::share_fetch, api_row(Api::share_fetch).max, tables.shared);
-    peer.session.encode_fetch(out, tables, peer.link.target(), size, now);
+    Writer out = peer.link.begin(Api::share_fetch, tables.shared);
+    peer.session.encode_fetch(out, peer.link.version(Api::share_fetch), tables,
+                              peer.link.target(), size, now);
     peer.intake.begin_share_fetch(slot, tables);
     peer.wait_ms = size.max_wait_ms;
     ++tables.shared.stats.fetches;
     send(peer, out, Api::share_fetch, size.max_wait_ms, tables, now);
   }
-  void send_acknowledge(uint32_t i, bool final, Tables& tables, Instant now) {
+  // Locks are renewed in requests of their own: a ShareFetch that renews brings no records.
+  bool send_renewals(uint32_t i, Tables& tables, Instant now) {
+    if (!tables.renewing && tables.acks.renewals() == 0) return false;
     Peer& peer = peers_[i];
-    Writer out =
-        peer.link.begin(Api::share_acknowledge, api_row(Api::share_acknowledge).max, tables.shared);
-    peer.session.encode_acknowledge(out, tables, final, now);
-    peer.intake.begin_acknowledge(tables);
+    if (!peer.link.can_renew()) return false;
+    Renewal renewal(tables.lots, tables.acks);
+    if (tables.renewing) renewal.stage(i);
+    const bool any = peer.session.has_acks(tables, AckKind::renewal, now);
+    if (any) send_acknowledge(i, AckKind::renewal, false, tables, now);
+    for (uint32_t row = 0; row < tables.topology.partition_count(); ++row) renewal.unstage(row);
+    return any;
+  }
+  void send_acknowledge(uint32_t i, AckKind kind, bool final, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    const int16_t version = peer.link.version(Api::share_acknowledge);
+    Writer out = peer.link.begin(Api::share_acknowledge, tables.shared);
+    peer.session.encode_acknowledge(out, version, tables, kind, final, now);
+    peer.intake.begin_acknowledge(version, tables);
     ++tables.shared.stats.acknowledges;
     send(peer, out, Api::share_acknowledge, 0, tables, now);
   }
@@ -300,7 +262,7 @@ class Leaders {
     fetch.offset = lot.walked;
     fetch.max_bytes = static_cast<int32_t>(tables.store.slot_bytes());
     fetch.max_wait_ms = static_cast<int32_t>(demand::kShortWaitMs);
-    Writer out = peer.link.begin(Api::fetch, api_row(Api::fetch).max, tables.shared);
+    Writer out = peer.link.begin(Api::fetch, tables.shared);
     encode_fetch(out, fetch);
     peer.intake.begin_reread(slot, lot.partition, lot.walked);
     last_slot_ = i;
@@ -332,13 +294,13 @@ class Leaders {
     if (was_open && !peer.session.is_open()) {
       peer.ending = false;
       peer.recover_until = Instant{};
-      peer.brief_until = now + kTurnMs;
+      peer.brief_until = now + Rota::kTurnMs;
     } else if (!was_open && peer.recovering) {
       // What the lost connection had acquired is freed by the end of a session: a broker that sees
       // the new connection first does not do it, nor do we know what the lost answer had brought.
       peer.recovering = false;
       peer.ending = true;
-      peer.recover_until = now + kTurnMs;
+      peer.recover_until = now + Rota::kTurnMs;
     }
     if (tables.retry_acks) peer.hold_until = now + tables.shared.retry_ms(peer.quick_answers++);
     tables.retry_acks = false;
@@ -376,13 +338,9 @@ class Leaders {
     event.node = peer.link.target();
   }
 
-  static constexpr int64_t kTurnMs = 1000;
-
   Span<Peer> peers_{};
+  Rota rota_{};
   Instant wake_{};
-  Instant crowded_until_{};
-  Instant turn_over_ = kNever;  // when a link must make room for a leader that waits
-  uint32_t turns_ = 0;
   uint32_t last_slot_ = 0;
   bool closing_ = false;
   bool clamp_lots_ = false;

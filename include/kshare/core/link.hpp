@@ -84,7 +84,7 @@ class Link {
   }
   void on_connected(Instant now, Shared& shared) {
     state_ = LinkState::negotiating;
-    ask_versions(3, now, shared);
+    ask_versions(shared.hello_version, now, shared);
   }
   void on_lost(Instant now, Shared& shared) {
     if (state_ == LinkState::idle) return;
@@ -108,8 +108,9 @@ class Link {
   }
 
   // ---- Requests. begin() gives a writer behind the header; send() completes the frame.
-  Writer begin(Api api, int16_t version, const Shared& shared) {
+  Writer begin(Api api, const Shared& shared) {
     Writer out{send_.data, send_.size};
+    const int16_t version = this->version(api);
     const bool flexible = api != Api::api_versions || version >= 3;
     out.i32(0);                                         // frame size, set by send()
     out.i16(api_row(api).key);                          // RequestApiKey
@@ -174,24 +175,33 @@ class Link {
   }
 
   // ---- ApiVersions.
-  bool can(Api api) const { return (apis_ & (1u << static_cast<uint32_t>(api))) != 0; }
-  enum class Negotiation : uint8_t { unfinished, ready, too_old };
+  // The highest that both sides speak; -1: none.
+  int16_t version(Api api) const { return versions_[static_cast<uint32_t>(api)]; }
+  // RENEW and record_limit.
+  bool can_renew() const {
+    return version(Api::share_fetch) >= 2 && version(Api::share_acknowledge) >= 2;
+  }
+  enum class Negotiation : uint8_t { unfinished, ready, too_old, groups_off };
   Negotiation negotiate(Instant now, Shared& shared) {
     for (;;) {
-      switch (versions_.next(reader_)) {
+      switch (hello_.next(reader_)) {
         case ApiVersionsDecoder::Item::none: return Negotiation::unfinished;
         case ApiVersionsDecoder::Item::range: note_range(); break;
+        case ApiVersionsDecoder::Item::feature:
+          if (hello_.feature() == "share.version") share_level_ = hello_.level();
+          break;
         case ApiVersionsDecoder::Item::end:
           if (!end_answer(0, now)) return Negotiation::unfinished;
-          if (versions_.error() == kafka::kUnsupportedVersion && asked_version_ != 0) {
-            ask_versions(0, now, shared);
+          if (hello_.error() == kafka::kUnsupportedVersion && asked_version_ != 0) {
+            ask_lower(now, shared);
             return Negotiation::unfinished;
           }
-          if (versions_.error() != kafka::kNone) {
+          if (hello_.error() != kafka::kNone) {
             reader_.fail();
             return Negotiation::unfinished;
           }
           state_ = LinkState::ready;
+          if (hello_.has_features() && share_level_ == 0) return Negotiation::groups_off;
           return can_all() ? Negotiation::ready : Negotiation::too_old;
       }
     }
@@ -221,26 +231,39 @@ class Link {
     reader_.reset();
   }
   void ask_versions(int16_t version, Instant now, Shared& shared) {
-    Writer out = begin(Api::api_versions, version, shared);
-    encode_api_versions(out, version, "kshare", kVersion);
+    for (int8_t& one : versions_) one = -1;
+    versions_[static_cast<uint32_t>(Api::api_versions)] = static_cast<int8_t>(version);
     asked_version_ = version;
-    apis_ = 0;
-    versions_.begin(version);
+    share_level_ = 0;
+    Writer out = begin(Api::api_versions, shared);
+    encode_api_versions(out, version, "kshare", kVersion);
+    hello_.begin(version);
     send(out, Api::api_versions, now, shared.options.request_timeout_ms, shared);
+  }
+  // The broker has named its own range with the refusal; every connection behind asks so at once.
+  void ask_lower(Instant now, Shared& shared) {
+    const int16_t named = version(Api::api_versions);
+    const bool usable = named >= 3 && named < asked_version_;
+    if (usable && named < shared.hello_version) shared.hello_version = named;
+    ask_versions(usable ? named : int16_t{0}, now, shared);
   }
   void note_range() {
     for (uint32_t i = 0; i < kApis; ++i) {
       const ApiRow& row = kApiRows[i];
-      if (row.key == versions_.key() && versions_.min() <= row.max && versions_.max() >= row.max) {
-        apis_ = static_cast<uint8_t>(apis_ | (1u << i));
-      }
+      if (row.key != hello_.key() || hello_.min() > row.max || hello_.max() < row.min) continue;
+      versions_[i] = static_cast<int8_t>(hello_.max() < row.max ? hello_.max() : row.max);
     }
   }
-  bool can_all() const { return apis_ == (1u << kApis) - 1; }
+  bool can_all() const {
+    for (const int8_t one : versions_) {
+      if (one < 0) return false;
+    }
+    return true;
+  }
 
   Reader reader_{};
   MutableBytes send_{};
-  ApiVersionsDecoder versions_{};
+  ApiVersionsDecoder hello_{};
   Instant retry_at_{};
   Instant deadline_{};
   Instant sent_at_{};
@@ -253,10 +276,11 @@ class Link {
   int32_t target_ = kNoNode;
   int32_t throttle_ms_ = 0;
   int16_t asked_version_ = 0;
+  int16_t share_level_ = 0;  // the finalized feature share.version
   LinkState state_ = LinkState::idle;
   Api request_ = Api::api_versions;
   Frame frame_ = Frame::size;
-  uint8_t apis_ = 0;
+  int8_t versions_[kApis] = {};
   bool busy_ = false;
   bool wants_close_ = false;
 };

@@ -267,9 +267,7 @@ class Member {
         heartbeat_at_ = now + shared.retry_ms(16);
         return;
       case kafka::kUnsupportedVersion:
-        shared.say("share groups are switched off on this cluster: raise its feature share.version "
-                   "to 1");
-        return shared.fail({Errc::share_groups_off, code});
+        return shared.fail_groups_off(code);
       default:
         shared.said(answer.words());
         return shared.fail({Errc::group_rejected, code});

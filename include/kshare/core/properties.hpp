@@ -78,6 +78,7 @@ inline constexpr Number kNumbers[] = {
 inline constexpr Flag kFlags[] = {
     {"check.crcs", &Options::check_crcs},
     {"allow.auto.create.topics", &Options::allow_auto_create_topics},
+    {"auto.renew", &Options::auto_renew},
 };
 
 inline constexpr PropertyResult kBySharing{

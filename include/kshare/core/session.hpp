@@ -65,16 +65,20 @@ class Session {
     }
     return false;
   }
-  bool has_acks(const Tables& tables, Instant now) const {
+  bool has_acks(const Tables& tables, AckKind kind, Instant now) const {
+    if ((kind == AckKind::renewal ? tables.acks.renewals() : tables.acks.pending()) == 0) {
+      return false;
+    }
     AckClass its = AckClass::sound;
     for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
-      if (AckBatchWriter::first_class(tables.acks, i, link_, now, its)) return true;
+      if (AckBatchWriter::first_class(tables.acks, kind, i, link_, now, its)) return true;
     }
     return false;
   }
 
   // ---- Requests. Each leaves the writer complete.
-  void encode_fetch(Writer& out, Tables& tables, int32_t node, const FetchSize& size, Instant now) {
+  void encode_fetch(Writer& out, int16_t version, Tables& tables, int32_t node,
+                    const FetchSize& size, Instant now) {
     const Options& options = tables.shared.options;
     ShareFetchHead head;
     head.group_id = options.group_id;
@@ -86,14 +90,21 @@ class Session {
     head.max_records = size.max_records;
     head.batch_size = options.max_poll_records;
     head.acquire_mode = static_cast<int8_t>(options.acquire_mode);
-    encode_share_fetch_head(out, head);
+    encode_share_fetch_head(out, version, head);
+    kind_ = AckKind::terminal;
     write_topics(out, tables, node, true, is_open(), now);
     write_forgotten(out, tables, node, now);
     out.no_tags();
   }
-  void encode_acknowledge(Writer& out, Tables& tables, bool final, Instant now) {
-    encode_share_acknowledge_head(out, tables.shared.options.group_id, tables.shared.member(),
-                                  final ? -1 : epoch_);
+  void encode_acknowledge(Writer& out, int16_t version, Tables& tables, AckKind kind, bool final,
+                          Instant now) {
+    ShareAcknowledgeHead head;
+    head.group_id = tables.shared.options.group_id;
+    head.member_id = tables.shared.member();
+    head.session_epoch = final ? -1 : epoch_;
+    head.renew = kind == AckKind::renewal;
+    kind_ = kind;
+    encode_share_acknowledge_head(out, version, head);
     write_topics(out, tables, kNoNode, false, true, now);
     for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
       tables.topology.partition(i).ack_listed = false;
@@ -174,14 +185,14 @@ class Session {
   int write_partition(Writer& out, Tables& tables, uint32_t p, bool add, bool acking, Instant now) {
     PartitionRow& row = tables.topology.partition(p);
     AckClass its = AckClass::sound;
-    const bool has = acking && AckBatchWriter::first_class(tables.acks, p, link_, now, its);
+    const bool has = acking && AckBatchWriter::first_class(tables.acks, kind_, p, link_, now, its);
     if (!add && !has) return 0;
     const uint32_t start = out.size();
     if (!out.has_room(kRoomBehind + kPartitionBytes)) return -1;
     out.i32(row.index);  // PartitionIndex
     uint32_t batches = 0;
     if (has) {
-      AckBatchWriter writer{tables.acks, out, kRoomBehind};
+      AckBatchWriter writer{tables.acks, kind_, out, kRoomBehind};
       batches = writer.write(p, link_, its, now);  // AcknowledgementBatches
     } else {
       out.empty_array();
@@ -233,6 +244,7 @@ class Session {
   int32_t epoch_ = 0;
   uint8_t link_ = 0;
   uint8_t attempts_ = 0;
+  AckKind kind_ = AckKind::terminal;  // of the request that is being written
   bool final_ = false;
   bool surplus_ = false;
 };

@@ -19,6 +19,7 @@
 #include "kshare/core/options.hpp"
 #include "kshare/core/stats.hpp"
 #include "kshare/message/decode.hpp"
+#include "kshare/wire/api.hpp"
 
 namespace kshare {
 
@@ -32,6 +33,7 @@ struct Shared {
   uint32_t words_size = 0;
   char member_id[kMemberIdBytes] = {};
   Status status{};  // sticky
+  int16_t hello_version = api_row(Api::api_versions).max;  // lowered when a broker knows it not
   bool fatal = false;
   bool started = false;
 
@@ -52,6 +54,11 @@ struct Shared {
     status = failure;
     Event& event = events.push(EventType::failed, failure);
     EventRing::set_text(event, {words.data, words_size});
+  }
+
+  void fail_groups_off(int16_t code) {
+    say("share groups are switched off on this cluster: raise its feature share.version to 1");
+    fail({Errc::share_groups_off, code});
   }
 
   int64_t retry_ms(uint32_t attempt) {

@@ -19,6 +19,8 @@ struct Stats {
   uint64_t gaps = 0;            // acquired offsets without a record, acknowledged as gaps
   uint64_t released = 0;        // records confirmed as released
   uint64_t rejected = 0;        // records confirmed as rejected
+  uint64_t renewed = 0;         // offsets whose lock the broker has renewed
+  uint64_t renew_failed = 0;    // offsets whose renewal it refused, or whose answer was lost
   uint64_t expired = 0;         // not handed out, or taken back, because the lock had run out
   uint64_t reread = 0;          // plain fetches for bytes that did not fit the first time
   uint64_t fetches = 0;         // ShareFetch requests

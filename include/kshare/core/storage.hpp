@@ -33,7 +33,7 @@ struct Peer {
   Instant acks_since{};     // when the oldest ack that waits for company was made
   Instant reread_at{};      // a plain fetch that brought nothing is not repeated before
   Instant hold_until{};     // after an answer that must not be repeated at once
-  Instant since{};          // when its turn began
+  Instant since{};          // when its turn began, or when it began to leave
   Instant recover_until{};  // so long the session waits for the application before it is ended
   Instant brief_until{};    // long polls are short: records just freed do not wake them
   int32_t wait_ms = 0;      // MaxWaitMs of the ShareFetch that is out
@@ -87,6 +87,7 @@ struct Storage {
   Room<StoreSlot, L.store_slots> slots;
   alignas(8) unsigned char store[L.store_slots * L.slot_bytes()];
   Room<AckSlot, L.records_max> acks;
+  Room<CommitRow, L.partitions_max> commits;
   Room<Lot, L.lots_max> lots;
   Room<PartitionLists, L.partitions_max> lists;
   Room<PartitionRow, L.partitions_max> partitions;
@@ -111,6 +112,7 @@ struct Memory {
   Span<StoreSlot> slots{};
   uint8_t* store = nullptr;
   Span<AckSlot> acks{};
+  Span<CommitRow> commits{};
   Span<Lot> lots{};
   Span<PartitionLists> lists{};
   Span<PartitionRow> partitions{};
@@ -136,6 +138,7 @@ struct Memory {
     m.slots = s.slots.make();
     m.store = s.store;
     m.acks = s.acks.make();
+    m.commits = s.commits.make();
     m.lots = s.lots.make();
     m.lists = s.lists.make();
     m.partitions = s.partitions.make();

@@ -12,8 +12,10 @@
 #include "kshare/ack/ack_batches.hpp"
 #include "kshare/ack/ack_buffer.hpp"
 #include "kshare/ack/lots.hpp"
+#include "kshare/ack/renewal.hpp"
 #include "kshare/core/shared.hpp"
 #include "kshare/core/topology.hpp"
+#include "kshare/message/share_fetch.hpp"
 #include "kshare/record/store.hpp"
 #include "kshare/wire/error_code.hpp"
 
@@ -25,7 +27,9 @@ struct Tables {
   Lots lots{};
   AckBuffer acks{};
   Topology topology{};
+  int32_t lock_ms = 0;       // how long a lock lasts in this group, as told last; 0: not yet
   bool giving_back = false;  // some lot has give_back set
+  bool renewing = false;     // some lot has renew set
   bool slot_starved = false; // a leader waits for a store slot: long polls must be short
   bool retry_acks = false;   // the answer just read wants acks again, after a back-off
 
@@ -49,12 +53,31 @@ struct Tables {
       return ack.state == AckState::in_flight && lots[ack.lot].link == link;
     };
     if (kafka::ack_may_be_retried(error)) return_to_pending(row, link, now);
-    const AckOutcome outcome = acks.settle(row, flying);
-    if (error == kafka::kNone) {
+    const Status how = error == kafka::kNone ? Status{} : Status{Errc::broker_error, error};
+    const AckOutcome outcome = acks.settle(row, flying, how);
+    if (how.ok()) {
       count_ok(outcome);
     } else {
-      count_failed(row, outcome, {Errc::broker_error, error});
+      count_failed(row, outcome, how);
     }
+  }
+  // The same for renewals, which have no company.
+  void resolve_renewals(uint32_t row, uint32_t link, int16_t error, const LockTimes& times) {
+    if (error == kafka::kNone) {
+      shared.stats.renewed += Renewal(lots, acks).succeeded(row, link, times);
+      return;
+    }
+    const bool again = kafka::ack_may_be_retried(error) || kafka::session_is_lost(error);
+    retry_acks = retry_acks || again;
+    fail_renewals(row, link, again, {Errc::broker_error, error});
+  }
+  void fail_renewals(uint32_t row, uint32_t link, bool again, Status why) {
+    Renewal(lots, acks).failed(row, link, again, [&](int64_t first, int64_t last) {
+      shared.stats.renew_failed += static_cast<uint64_t>(last - first + 1);
+      Event& event = tell(EventType::renew_failed, row, why);
+      event.first = first;
+      event.last = last;
+    });
   }
   // In flight acks that the broker has certainly not looked at go again, while their locks hold.
   void return_to_pending(uint32_t row, uint32_t link, Instant now) {
@@ -141,16 +164,34 @@ struct Tables {
     }
   }
 
+  // A fetch of this partition has failed.
+  void partition_failed(uint32_t row_index, uint32_t link, const SharePartition& part,
+                        Instant now) {
+    if (kafka::names_a_leader(part.error)) {
+      follow_leader(row_index, link, part.leader_id, part.leader_epoch);
+    }
+    PartitionRow& row = topology.partition(row_index);
+    // On a grid, so that many partitions in error are asked for again in few requests.
+    const int64_t grid = shared.options.retry_backoff_ms;
+    row.retry_at.ms = ((now + shared.retry_ms(row.attempts)).ms / grid + 1) * grid;
+    if (row.attempts < 16) ++row.attempts;
+    if (row.told == part.error || part.error == kafka::kNotLeaderOrFollower) return;
+    row.told = part.error;
+    static_cast<void>(
+        tell(EventType::partition_error, row_index, {Errc::broker_error, part.error}));
+  }
+
   // ---- A connection is gone. What was in flight is unknown; what was not handed out is given back
   // over the next connection; what the application holds may still be acknowledged there.
   void connection_lost(uint32_t link, int32_t node) {
     uint64_t unknown = 0;
     for (uint32_t row = 0; row < topology.partition_count(); ++row) {
       topology.partition(row).sessions &= ~(1u << link);
-      const AckOutcome outcome = acks.settle(row, [&](const AckSlot& ack) {
+      const auto flying = [&](const AckSlot& ack) {
         return ack.state == AckState::in_flight && lots[ack.lot].link == link;
-      });
-      unknown += outcome.records;
+      };
+      unknown += acks.settle(row, flying, {Errc::disconnected, 0}).records;
+      fail_renewals(row, link, false, {Errc::disconnected, 0});
     }
     if (unknown != 0) {
       shared.stats.acks_unknown += unknown;
@@ -210,7 +251,7 @@ struct Tables {
     const auto sendable = [&](const AckSlot& ack) {
       return ack.state != AckState::in_flight && chosen(ack);
     };
-    const AckOutcome outcome = acks.lose(row, sendable, [&](const AckSlot& ack) {
+    const AckOutcome outcome = acks.lose(row, sendable, why, [&](const AckSlot& ack) {
       ++shared.stats.expired;
       tell_range(EventType::lock_expired, row, ack.first, ack.first);
     });

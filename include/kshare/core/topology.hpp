@@ -276,7 +276,7 @@ class Topology {
       PartitionRow& row = partitions_[i];
       const PartitionLists& lists = lots_->lists(i);
       if (row.used && !row.assigned && !row.arriving && row.sessions == 0 && lists.lots == 0 &&
-          lists.acks_head == 0) {
+          lists.acks_head == 0 && lists.lost == 0) {
         row = PartitionRow{};
       }
     }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        ApiVersions (18), version 3 with its fall-back 0: what a broker can do.
+// What:        ApiVersions (18), versions 3 to 5 with the fall-back 0: what a broker can do, and which
+//              features the cluster has switched on.
 // Flow:        core/link.hpp, first on every connection.
 // Memory:      see message/decode.hpp.
-// Errors:      a broker that cannot do our version answers 35 with a body of version 0; so the
-//              body's form is known only behind the error code.
-// Source:      ApiVersionsRequest.json, ApiVersionsResponse.json, KIP-511.
+// Errors:      a broker that cannot do our version answers 35 with a body of version 0, in which its
+//              own range for ApiVersions stands; so the body's form is known only behind the error
+//              code.
+// Source:      ApiVersionsRequest.json, ApiVersionsResponse.json, KIP-511, KIP-584 (features),
+//              KIP-1242 (version 5: the cluster and node that the client believes to talk to).
 #ifndef KSHARE_MESSAGE_API_VERSIONS_HPP
 #define KSHARE_MESSAGE_API_VERSIONS_HPP
 
@@ -23,12 +26,16 @@ inline void encode_api_versions(Writer& out, int16_t version, std::string_view s
   if (version < 3) return;
   out.string(software_name);     // ClientSoftwareName
   out.string(software_version);  // ClientSoftwareVersion
+  if (version >= 5) {
+    out.null_string();           // ClusterId: not checked
+    out.i32(-1);                 // NodeId
+  }
   out.no_tags();
 }
 
 class ApiVersionsDecoder {
  public:
-  enum class Item : uint8_t { none, range, end };
+  enum class Item : uint8_t { none, range, feature, end };
 
   void begin(int16_t version) {
     *this = ApiVersionsDecoder{};
@@ -39,6 +46,10 @@ class ApiVersionsDecoder {
   int16_t key() const { return key_; }
   int16_t min() const { return min_; }
   int16_t max() const { return max_; }
+  // At Item::feature: a finalized feature and its level. Features that are off may be missing.
+  std::string_view feature() const { return feature_; }
+  int16_t level() const { return max_; }
+  bool has_features() const { return has_features_; }  // at Item::end: the list was there
 
   Item next(Reader& in) {
     while (in.settle()) {
@@ -65,9 +76,34 @@ class ApiVersionsDecoder {
           return Item::range;
         case At::tail:
           static_cast<void>(in.i32());  // ThrottleTimeMs
+          left_ = in.uvarint();         // tagged fields
+          if (!in.commit()) return Item::none;
+          at_ = At::tag;
+          break;
+        case At::tag:
+          if (left_ == 0) {
+            at_ = At::end;
+            break;
+          }
+          if (!next_tag(in)) return Item::none;
+          break;
+        case At::features:
+          if (features_left_ == 0) {
+            if (in.frame_left() != features_end_) in.fail();
+            at_ = At::tag;
+            break;
+          }
+          feature_ = in.view(kTopicNameBytesMax);  // Name
+          max_ = in.i16();                         // MaxVersionLevel
+          static_cast<void>(in.i16());             // MinVersionLevel
+          if (!in.commit()) return Item::none;
+          at_ = At::feature_tags;
+          return Item::feature;
+        case At::feature_tags:
           in.tags();
           if (!in.commit()) return Item::none;
-          at_ = At::end;
+          --features_left_;
+          at_ = At::features;
           break;
         case At::end: return Item::end;
       }
@@ -76,15 +112,43 @@ class ApiVersionsDecoder {
   }
 
  private:
-  enum class At : uint8_t { head, range, tail, end };
+  enum class At : uint8_t { head, range, tail, tag, features, feature_tags, end };
+  static constexpr uint32_t kFinalizedFeatures = 2;
 
+  // A tagged field begins: the finalized features are read, others passed over.
+  bool next_tag(Reader& in) {
+    const uint32_t tag = in.uvarint();
+    const uint32_t size = in.uvarint();
+    if (tag != kFinalizedFeatures) {
+      in.skip(size, 1);
+      if (!in.commit()) return false;
+      --left_;
+      return true;
+    }
+    const uint32_t before = in.frame_left();
+    const uint32_t head = in.step_bytes();
+    const uint32_t count = in.array(6);  // FinalizedFeatures
+    if (!in.commit()) return false;
+    if (size > before - head) in.fail();
+    features_end_ = before - head - size;
+    features_left_ = count;
+    has_features_ = true;
+    --left_;
+    at_ = At::features;
+    return true;
+  }
+
+  std::string_view feature_{};
   uint32_t left_ = 0;
+  uint32_t features_left_ = 0;
+  uint32_t features_end_ = 0;  // what is left of the frame behind them
   int16_t error_ = 0;
   int16_t key_ = 0;
   int16_t min_ = 0;
   int16_t max_ = 0;
   At at_ = At::head;
   bool flexible_ = true;
+  bool has_features_ = false;
 };
 
 }  // namespace kshare

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        FindCoordinator (10), version 4: which broker keeps our group.
+// What:        FindCoordinator (10), versions 4 to 6: which broker keeps our group.
 // Flow:        core/member.hpp over the control link, to any broker.
 // Memory:      see message/decode.hpp.
 // Errors:      in the item: ErrorCode of the group's entry.
 // Source:      FindCoordinatorRequest.json, FindCoordinatorResponse.json. A share group is asked
-//              for with key type GROUP; key type SHARE is the brokers' own.
+//              for with key type GROUP; key type SHARE is the brokers' own. The versions have one form.
 #ifndef KSHARE_MESSAGE_FIND_COORDINATOR_HPP
 #define KSHARE_MESSAGE_FIND_COORDINATOR_HPP
 

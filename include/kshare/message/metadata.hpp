@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Metadata (3), version 12: brokers and their addresses, topics, ids and partition
+// What:        Metadata (3), versions 12 and 13: brokers and their addresses, topics, ids and partition
 //              leaders.
 // Flow:        core/topology.hpp over the control link.
 // Memory:      see message/decode.hpp: 10,000 partitions and 500 brokers pass through any window.
-// Errors:      per topic and per partition, in the items.
+// Errors:      per topic and per partition, in the items; from version 13 on for the whole, at
+//              Item::end.
 // Source:      MetadataRequest.json, MetadataResponse.json.
 #ifndef KSHARE_MESSAGE_METADATA_HPP
 #define KSHARE_MESSAGE_METADATA_HPP
@@ -45,9 +46,13 @@ class MetadataDecoder {
     int16_t error = 0;
   };
 
-  void begin() { *this = MetadataDecoder{}; }
+  void begin(int16_t version) {
+    *this = MetadataDecoder{};
+    has_error_ = version >= 13;
+  }
 
   int32_t throttle_ms() const { return throttle_ms_; }
+  int16_t error() const { return error_; }  // at Item::end
   const NodeEndpoint& broker() const { return broker_; }
   const Topic& topic() const { return topic_; }
   const Partition& partition() const { return partition_; }
@@ -147,6 +152,7 @@ class MetadataDecoder {
           at_ = At::topic;
           break;
         case At::tail:
+          if (has_error_) error_ = in.i16();  // ErrorCode
           in.tags();
           if (!in.commit()) return Item::none;
           at_ = At::end;
@@ -174,6 +180,8 @@ class MetadataDecoder {
   uint32_t left_ = 0;
   uint32_t partitions_left_ = 0;
   int32_t throttle_ms_ = 0;
+  int16_t error_ = 0;
+  bool has_error_ = false;
   At at_ = At::head;
 };
 

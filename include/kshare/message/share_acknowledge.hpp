@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        ShareAcknowledge (79), version 2: acknowledgements that travel alone, and the end of
+// What:        ShareAcknowledge (79), versions 1 and 2: acknowledgements that travel alone, and the end of
 //              a session.
 // Flow:        core/session.hpp encodes; core/intake.hpp decodes.
 // Memory:      see message/decode.hpp.
@@ -17,27 +17,35 @@
 
 namespace kshare {
 
+struct ShareAcknowledgeHead {
+  std::string_view group_id;
+  std::string_view member_id;
+  int32_t session_epoch = 0;
+  bool renew = false;  // from version 2 on: acknowledge type 4 is allowed
+};
+
 // The head; Topics and the tags behind are the caller's.
-inline void encode_share_acknowledge_head(Writer& out, std::string_view group_id,
-                                          std::string_view member_id, int32_t session_epoch) {
-  out.string(group_id);      // GroupId
-  out.string(member_id);     // MemberId
-  out.i32(session_epoch);    // ShareSessionEpoch
-  out.boolean(false);        // IsRenewAck
+inline void encode_share_acknowledge_head(Writer& out, int16_t version,
+                                          const ShareAcknowledgeHead& head) {
+  out.string(head.group_id);    // GroupId
+  out.string(head.member_id);   // MemberId
+  out.i32(head.session_epoch);  // ShareSessionEpoch
+  if (version >= 2) out.boolean(head.renew);  // IsRenewAck
 }
 
 class ShareAcknowledgeDecoder {
  public:
   enum class Item : uint8_t { none, head, partition, node, end };
 
-  void begin(TextSink words) {
+  void begin(int16_t version, TextSink words) {
     *this = ShareAcknowledgeDecoder{};
     words_ = words;
+    has_lock_timeout_ = version >= 2;
   }
 
   int32_t throttle_ms() const { return throttle_ms_; }
   int16_t error() const { return error_; }
-  int32_t lock_timeout_ms() const { return lock_timeout_ms_; }
+  int32_t lock_timeout_ms() const { return lock_timeout_ms_; }  // 0 in version 1
   const TextSink& words() const { return words_; }
   const SharePartition& partition() const { return partition_; }  // error is that of the acks
   const NodeEndpoint& node() const { return node_; }
@@ -54,7 +62,7 @@ class ShareAcknowledgeDecoder {
           at_ = At::topics;
           break;
         case At::topics:
-          lock_timeout_ms_ = in.i32();  // AcquisitionLockTimeoutMs
+          if (has_lock_timeout_) lock_timeout_ms_ = in.i32();  // AcquisitionLockTimeoutMs
           left_ = in.array(18);         // Responses
           if (!in.commit()) return Item::none;
           at_ = At::topic;
@@ -147,6 +155,7 @@ class ShareAcknowledgeDecoder {
   int32_t throttle_ms_ = 0;
   int32_t lock_timeout_ms_ = 0;
   int16_t error_ = 0;
+  bool has_lock_timeout_ = true;
   At at_ = At::head;
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        ShareFetch (78), version 2: records of a share group, with acknowledgements riding
+// What:        ShareFetch (78), versions 1 and 2: records of a share group, with acknowledgements riding
 //              along.
 // Flow:        core/session.hpp encodes; core/intake.hpp decodes, with record/walker.hpp for the
 //              Records field.
@@ -28,11 +28,11 @@ struct ShareFetchHead {
   int32_t max_bytes = 0;
   int32_t max_records = 0;
   int32_t batch_size = 0;
-  int8_t acquire_mode = 0;
+  int8_t acquire_mode = 0;  // from version 2 on
 };
 
 // The head; Topics, ForgottenTopicsData and the tags behind are the caller's.
-inline void encode_share_fetch_head(Writer& out, const ShareFetchHead& head) {
+inline void encode_share_fetch_head(Writer& out, int16_t version, const ShareFetchHead& head) {
   out.string(head.group_id);     // GroupId
   out.string(head.member_id);    // MemberId
   out.i32(head.session_epoch);   // ShareSessionEpoch
@@ -41,8 +41,9 @@ inline void encode_share_fetch_head(Writer& out, const ShareFetchHead& head) {
   out.i32(head.max_bytes);       // MaxBytes
   out.i32(head.max_records);     // MaxRecords
   out.i32(head.batch_size);      // BatchSize
+  if (version < 2) return;
   out.i8(head.acquire_mode);     // ShareAcquireMode
-  out.boolean(false);            // IsRenewAck
+  out.boolean(false);            // IsRenewAck: renewals travel in ShareAcknowledge
 }
 
 struct AcquiredRecords {

@@ -15,7 +15,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -35,44 +34,10 @@
 #include "kshare/base/bytes.hpp"
 #include "kshare/base/status.hpp"
 #include "kshare/base/time.hpp"
+#include "kshare/net/posix_address.hpp"
 #include "kshare/net/transport.hpp"
 
 namespace kshare::posix {
-
-// An address that a socket takes: parse_address() makes one of text, a resolver of a name.
-struct Address {
-  uint8_t octets[16] = {};  // IPv4: the first four
-  uint32_t scope = 0;       // IPv6: the interface's index, for link-local addresses
-  bool v6 = false;
-};
-
-// Numeric text to an address; false for anything else. Only an interface's name is looked up.
-inline bool parse_address(std::string_view text, Address& out) {
-  char buffer[64];
-  if (text.size() >= 2 && text.front() == '[' && text.back() == ']') {
-    text.remove_prefix(1);
-    text.remove_suffix(1);
-  }
-  if (text.size() >= sizeof buffer) return false;
-  std::memcpy(buffer, text.data(), text.size());
-  buffer[text.size()] = '\0';
-  if (std::strlen(buffer) != text.size()) return false;
-  out = Address{};
-  if (inet_pton(AF_INET, buffer, out.octets) == 1) return true;
-  out.v6 = true;
-  char* const percent = std::strchr(buffer, '%');
-  if (percent == nullptr) return inet_pton(AF_INET6, buffer, out.octets) == 1;
-  *percent = '\0';
-  uint64_t scope = 0;
-  const char* digit = percent + 1;
-  for (; *digit >= '0' && *digit <= '9' && scope <= UINT32_MAX; ++digit) {
-    scope = scope * 10 + static_cast<uint64_t>(*digit - '0');
-  }
-  if (*digit != '\0') scope = if_nametoindex(percent + 1);
-  if (scope == 0 || scope > UINT32_MAX) return false;
-  out.scope = static_cast<uint32_t>(scope);
-  return inet_pton(AF_INET6, buffer, out.octets) == 1;
-}
 
 // One TCP connection. All of Transport's contract holds; beyond it: open() closes what was open.
 class Tcp final : public Transport {
@@ -380,6 +345,25 @@ Status close(Consumer& consumer, Pool& pool, int64_t timeout_ms) {
   static_cast<void>(consumer.close(pool.now(), timeout_ms));
   while (consumer.poll(pool.now())) pool.wait(consumer);
   return consumer.status();
+}
+
+// Sends what has been acknowledged and returns when each has its answer: ok, the first failure, or
+// timed_out after `timeout_ms` (what is still open goes on). `ticket`, if given, is for
+// consumer.commit_result(): partition by partition.
+template <class Consumer, class Pool>
+Status commit_sync(Consumer& consumer, Pool& pool, int64_t timeout_ms, uint32_t* ticket = nullptr) {
+  uint32_t its = 0;
+  const Status begun = consumer.commit(its);
+  if (ticket != nullptr) *ticket = its;
+  if (!begun.ok()) return begun;
+  const Instant until = pool.now() + timeout_ms;
+  for (Instant now = pool.now(); consumer.poll(now); now = pool.now()) {
+    const Status status = consumer.commit_status(its);
+    if (status.code != Errc::in_progress) return status;
+    if (now >= until) return {Errc::timed_out, 0};
+    pool.wait(consumer, until - now);
+  }
+  return consumer.commit_status(its);
 }
 
 }  // namespace kshare::posix

@@ -26,6 +26,7 @@ enum class Ack : uint8_t {
   accept = 1,   // done: never delivered again
   release = 2,  // not now: delivered again, its count one higher; archived at the delivery limit
   reject = 3,   // cannot be processed: never delivered again
+  renew = 4,    // still at work: its lock begins anew, and it stays with the application
 };
 
 // Names a record that was handed out, after its views are gone too. All-zero names nothing.

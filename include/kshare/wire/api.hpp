@@ -28,12 +28,12 @@ struct ApiRow {
 inline constexpr uint32_t kApis = 7;
 inline constexpr ApiRow kApiRows[kApis] = {
     {1, 13, 13},  // Fetch
-    {3, 12, 12},  // Metadata
-    {10, 4, 4},   // FindCoordinator
-    {18, 0, 3},   // ApiVersions
+    {3, 12, 13},  // Metadata
+    {10, 4, 6},   // FindCoordinator
+    {18, 0, 5},   // ApiVersions
     {76, 1, 1},   // ShareGroupHeartbeat
-    {78, 2, 2},   // ShareFetch
-    {79, 2, 2},   // ShareAcknowledge
+    {78, 1, 2},   // ShareFetch: 1 is Kafka 4.1, without renewals and record_limit
+    {79, 1, 2},   // ShareAcknowledge
 };
 
 constexpr const ApiRow& api_row(Api api) { return kApiRows[static_cast<uint32_t>(api)]; }

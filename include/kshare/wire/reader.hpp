@@ -68,6 +68,7 @@ class Reader {
     copy_room_ = 0;
   }
   uint32_t frame_left() const { return frame_left_; }
+  uint32_t step_bytes() const { return pos_ - begin_; }  // read by this step so far
   uint32_t available() const { return end_ - begin_; }
   bool full() const { return available() == capacity_; }
   bool malformed() const { return malformed_; }

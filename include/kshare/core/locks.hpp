@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        Locks: acquisition locks that come to their end: renewed while the application goes on
+//              taking records, given back when it has stopped, lost when nothing else is left.
+// Flow:        core/engine.hpp says when records are taken -> here -> core/leaders.hpp sends the
+//              renewals, core/tables.hpp gives up what is lost.
+// Memory:      a few dozen bytes.
+// Errors:      events released_unseen and lock_expired.
+//
+//   acquired            half of the lock            lock.margin.ms        lock_min ... lock_max
+//   |  handed out       |  renewed (Kafka 4.2+), or |  given back         |  acks travel apart | lost
+//   |                   |  given back if nobody     |                     |                    |
+//   |                   |  takes records            |
+#ifndef KSHARE_CORE_LOCKS_HPP
+#define KSHARE_CORE_LOCKS_HPP
+
+#include <cstdint>
+
+#include "kshare/core/handout.hpp"
+#include "kshare/core/storage.hpp"
+#include "kshare/core/tables.hpp"
+
+namespace kshare {
+
+class Locks {
+ public:
+  void attach(Span<Peer> peers) {
+    *this = Locks{};
+    peers_ = peers;
+  }
+
+  Instant due_at() const { return due_at_; }
+
+  // ---- Whether the application takes records. A call of next() that was not turned away for want
+  // of ack slots says so; how long the work on one record takes does not matter.
+  void on_asked() { asked_ = true; }
+  void on_poll(Instant now) {
+    if (!asked_) return;
+    asked_ = false;
+    idle_since_ = now;
+  }
+
+  // New lots, or other times.
+  void plan(Tables& tables, Instant now) {
+    due_at_ = kNever;
+    tables.renewing = false;
+    for (uint32_t i = 0; i < tables.lots.count(); ++i) {
+      const Lot& lot = tables.lots[i];
+      if (!lot.used) continue;
+      tables.renewing = tables.renewing || lot.renew;
+      due_at_ = earlier(due_at_, next_look(lot, tables, now));
+    }
+  }
+  void expire(Tables& tables, bool closing, Instant now) {
+    for (uint32_t i = 0; i < tables.lots.count(); ++i) {
+      Lot& lot = tables.lots[i];
+      if (!lot.used || lot.renewing) continue;  // the answer to a renewal will tell
+      if (now >= lot.lock_max) {
+        tables.lose_lot(i, {Errc::lock_lost, 0});
+      } else if (lot.owes()) {
+        if (is_late(lot, tables, now) || nobody_takes(lot, tables, now)) {
+          lot.renew = false;
+          Handout::give_back(tables, i);
+        } else if (now >= half(lot, tables)) {
+          lot.renew = !closing && can_renew(lot, tables);
+        }
+      }
+    }
+    plan(tables, now);
+    if (due_at_ <= now) due_at_ = now + kAgainMs;  // acks in flight keep their lot a while
+  }
+
+ private:
+  static constexpr int64_t kAgainMs = 50;
+
+  static Instant half(const Lot& lot, const Tables& tables) {
+    return {lot.lock_min.ms - tables.lock_ms / 2};
+  }
+  static Instant margin(const Lot& lot, const Tables& tables) {
+    return {lot.lock_min.ms - tables.shared.options.lock_margin_ms};
+  }
+  static bool is_late(const Lot& lot, const Tables& tables, Instant now) {
+    return now >= margin(lot, tables);
+  }
+  // For half a lock, and half of this one is gone.
+  bool nobody_takes(const Lot& lot, const Tables& tables, Instant now) const {
+    return !asked_ && now >= half(lot, tables) && now - idle_since_ >= tables.lock_ms / 2;
+  }
+  // A link that is wanted for another leader, or whose session is to end, holds nothing longer than
+  // it must.
+  bool can_renew(const Lot& lot, const Tables& tables) const {
+    const Peer& peer = peers_[lot.link];
+    return tables.shared.options.auto_renew && !lot.no_renewal && !lot.doubtful &&
+           peer.link.ready() && peer.link.can_renew() && peer.session.is_open() &&
+           !peer.session.surplus() && !peer.ending;
+  }
+  Instant next_look(const Lot& lot, const Tables& tables, Instant now) const {
+    if (lot.renewing) return now + kAgainMs;
+    if (!lot.owes()) return lot.lock_max;
+    const Instant middle = half(lot, tables);
+    if (now < middle) return earlier(middle, margin(lot, tables));
+    Instant look = asked_ ? kNever : idle_since_ + tables.lock_ms / 2;
+    if (lot.renew) look = earlier(look, Instant{lot.lock_min.ms - tables.lock_ms / 4});
+    return earlier(margin(lot, tables), later(look, now + 1));
+  }
+
+  Span<Peer> peers_{};
+  Instant due_at_ = kNever;
+  Instant idle_since_{};
+  bool asked_ = false;
+};
+
+}  // namespace kshare
+
+#endif  // KSHARE_CORE_LOCKS_HPP
