@@ -98,7 +98,7 @@ class Renewal {
       set_times(index, times);
     } else if (rest_is_renewed) {
       leave_behind(index, from, times);
-    } else {
+    } else if (offsets != 0) {  // the application may have acknowledged them meanwhile
       move_renewed(index, times, later_lot);
     }
     end_slots(index);
