@@ -71,7 +71,8 @@ constexpr char kHelp[] =
     "  -f FORMAT    %t topic, %p partition, %o offset, %k key, %s value, %K and %S their\n"
     "               lengths (-1: null), %T timestamp, %h headers, %d delivery count, %%,\n"
     "               \\n \\t \\r \\\\ \\xHH; the default is '%s\\n'\n"
-    "  -A ACK       accept, release or reject every record; the latter two imply -m explicit\n"
+    "  -A ACK       accept, release or reject every record, or renew its lock once and accept it\n"
+    "               then; all but accept imply -m explicit\n"
     "  -m MODE      implicit or explicit acknowledgement\n"
     "  -X NAME=VALUE  any property of Kafka's share consumer\n"
     "  -J           print counters as one line of JSON to stderr at the end\n"
@@ -264,10 +265,10 @@ int set_property(Arguments& arguments, const char* text) {
 }
 
 int set_ack(Arguments& arguments, std::string_view word) {
-  if (word == "renew") return usage("-A renew: not yet");
   if (word == "accept") arguments.ack = Ack::accept;
   else if (word == "release") arguments.ack = Ack::release;
   else if (word == "reject") arguments.ack = Ack::reject;
+  else if (word == "renew") arguments.ack = Ack::renew;
   else return usage("-A wants accept, release or reject, not ", word);
   return kDone;
 }
@@ -327,7 +328,7 @@ int check(Arguments& arguments) {
   if (arguments.idle_given && !arguments.end_when_idle) return usage("-i is for -e");
   const bool implicit = options.acknowledgement_mode == kshare::AckMode::implicit_mode;
   if (arguments.ack != Ack::accept && implicit) {
-    if (arguments.mode_given) return usage("-A release and -A reject need -m explicit");
+    if (arguments.mode_given) return usage("-A release, reject and renew need -m explicit");
     options.acknowledgement_mode = kshare::AckMode::explicit_mode;
   }
   // What is acquired beyond COUNT would only be given back, one delivery attempt poorer.
@@ -462,6 +463,8 @@ bool important(EventType type) {
     case EventType::record_malformed:
     case EventType::lock_expired:
     case EventType::released_unseen:
+    case EventType::renew_failed:
+    case EventType::stalled:
     case EventType::acks_failed:
     case EventType::acks_unknown:
     case EventType::group_error: return true;
@@ -507,11 +510,12 @@ class Cat {
   End take_all() {
     for (Instant now = net.now(); consumer_.poll(now); now = net.now()) {
       report_events();
+      accept_renewed();
       const uint32_t taken = take(now);
       if (!out.flush()) return End::output;
-      if (complete_) return End::count;
+      if (complete_ && !renews_some()) return End::count;
       if (stop_wanted != 0) return End::signal;
-      if (taken != 0 || idle_since_ == kshare::kNever) {
+      if (taken != 0 || idle_since_ == kshare::kNever || renews_some()) {
         idle_since_ = consumer_.assignment_count() != 0 ? now : kshare::kNever;
       }
       const int64_t idle_ms = idle_left_ms(now);
@@ -534,9 +538,32 @@ class Cat {
       batch_ids_[batch_++] = last_id_ = record.id;
       print_record(record, arguments_.format);
       complete_ = ++printed_ == arguments_.count;
-      if (explicit_mode()) static_cast<void>(consumer_.acknowledge(record, arguments_.ack));
+      if (explicit_mode()) acknowledge(record.id);
     }
     return batch_;
+  }
+  void acknowledge(kshare::RecordId id) {
+    const Status status = consumer_.acknowledge(id, arguments_.ack);
+    if (status.code != kshare::Errc::cannot_renew) return;
+    static_cast<void>(consumer_.acknowledge(id, Ack::accept));
+    if (cannot_renew_) return;
+    cannot_renew_ = true;
+    Complaint complaint;
+    complaint << status << "; accepted without";
+    complaint.print();
+  }
+
+  // -A renew: a record is accepted once its renewal has been answered.
+  bool renews_some() const {
+    return arguments_.ack == Ack::renew && consumer_.held_count() != 0;
+  }
+  void accept_renewed() {
+    if (!renews_some()) return;
+    kshare::HeldRecord held;
+    for (uint32_t i = 0; i < consumer_.held_max(); ++i) {
+      if (!consumer_.held(i, held) || held.renewing) continue;
+      static_cast<void>(consumer_.acknowledge(held.id, Ack::accept));
+    }
   }
 
   bool explicit_mode() const {
@@ -636,7 +663,9 @@ class Cat {
         {"redelivered", stats.redelivered}, {"acks_ok", stats.acks_ok},
         {"acks_failed", stats.acks_failed}, {"acks_unknown", stats.acks_unknown},
         {"gaps", stats.gaps},               {"released", stats.released},
-        {"rejected", stats.rejected},       {"reread", stats.reread},
+        {"rejected", stats.rejected},       {"renewed", stats.renewed},
+        {"renew_failed", stats.renew_failed}, {"expired", stats.expired},
+        {"reread", stats.reread},
         {"reconnects", stats.reconnects},   {"bytes_received", stats.bytes_received},
     };
     char line[1024];
@@ -660,6 +689,7 @@ class Cat {
   int64_t first_record_ms_ = -1;
   int64_t printed_ = 0;
   bool complete_ = false;      // -c: all of them are printed
+  bool cannot_renew_ = false;  // it has been said
   kshare::RecordId last_id_{};
   kshare::RecordId batch_ids_[kBatchRecords];  // printed since the last poll()
   uint32_t batch_ = 0;
