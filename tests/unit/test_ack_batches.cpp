@@ -16,6 +16,7 @@ using kshare::Ack;
 using kshare::AckBatchWriter;
 using kshare::AckBuffer;
 using kshare::AckClass;
+using kshare::AckKind;
 using kshare::AckSlot;
 using kshare::AckState;
 using kshare::Instant;
@@ -67,11 +68,28 @@ struct Bench {
   void range(uint32_t lot, int64_t first, int64_t last, uint8_t type) {
     if (!acks.settle_range(lot, first, last, type)) FAIL_CHECK("range");
   }
+  // The application wants more time for a record.
+  void renew(uint32_t lot, int64_t offset) { give(lot, offset, static_cast<uint8_t>(Ack::renew)); }
+  // What a lot has not handed out is to be renewed.
+  void stage(uint32_t lot, int64_t first, int64_t last) {
+    const Lot before = lots[lot];
+    lots[lot].cursor = first;
+    lots[lot].last = last;
+    acks.stage_renewal(lot);
+    lots[lot].cursor = before.cursor;
+    lots[lot].last = before.last;
+  }
+  uint32_t count(AckState state) const {
+    uint32_t all = 0;
+    for (uint32_t i = 0; i < acks.count(); ++i) all += acks.slot(i).state == state ? 1u : 0u;
+    return all;
+  }
   // Writes into a window of exactly `room` octets; the batches as a broker reads them.
-  AckBatches write(uint32_t room, AckClass wanted = AckClass::sound) {
+  AckBatches write(uint32_t room, AckClass wanted = AckClass::sound,
+                   AckKind kind = AckKind::terminal) {
     const std::unique_ptr<uint8_t[]> window(new uint8_t[room]);
     Writer out{window.get(), room};
-    AckBatchWriter writer{acks, kshare::AckKind::terminal, out, kBehind};
+    AckBatchWriter writer{acks, kind, out, kBehind};
     const uint32_t count = writer.write(0, 1, wanted, kNow);
     AckBatches result;
     if (count == 0) return result;
@@ -193,7 +211,63 @@ bool run_assignment(Bench& bench, const std::vector<uint32_t>& digits, uint32_t 
   return good;
 }
 
+// 0: a record to be renewed; 1: a range to be renewed; 2: a record that is acknowledged; 3: a gap;
+// 4: with the application; 5: nobody's; 6: to be renewed, but not in this request.
+constexpr uint32_t kRenewDigits = 7;
+
+bool run_renewals(Bench& bench, const std::vector<uint32_t>& digits, uint32_t code) {
+  bench.begin();
+  Types terminal;
+  Types renewals;
+  uint32_t others = 0;
+  const bool backwards = code % 2 != 0;
+  const uint32_t count = batches::size32(digits.size());
+  for (uint32_t n = 0; n < count; ++n) {
+    const uint32_t i = backwards ? count - 1 - n : n;
+    if (digits[i] == 0) bench.renew(sound, i);
+    if (digits[i] == 1) bench.stage(sound, i, i);
+    if (digits[i] <= 1) renewals[i] = 4;
+    if (digits[i] == 2) bench.give(sound, i, 1);
+    if (digits[i] == 3) bench.give(sound, i, kshare::kAckGap);
+    if (digits[i] == 2 || digits[i] == 3) terminal[i] = digits[i] == 2 ? 1 : 0;
+    if (digits[i] == 4) static_cast<void>(bench.acks.hand_out(sound, i));
+    if (digits[i] == 6) bench.renew(1 + i % 3, i);
+    if (digits[i] == 6) ++others;
+  }
+  const auto renewals_first = [&] {
+    const AckBatches got = bench.write(400, AckClass::sound, AckKind::renewal);
+    return compare(got, expect(renewals), code) && bench.acks.renewals() == others &&
+           bench.count(AckState::renewing) == others &&
+           bench.count(AckState::renew_in_flight) == renewals.size();
+  };
+  const auto terminal_first = [&] {
+    const AckBatches got = bench.write(400);
+    return compare(got, expect(terminal), code) && bench.acks.pending() == 0 &&
+           bench.count(AckState::in_flight) == terminal.size();
+  };
+  bool good =
+      code % 3 == 0 ? renewals_first() && terminal_first() : terminal_first() && renewals_first();
+  good = good && bench.lots[sound].renewing == !renewals.empty() && !bench.lots[late].renewing &&
+         !bench.lots[doubtful].renewing && !bench.lots[elsewhere].renewing;
+  if (!good) FAIL_CHECK("renewals, case " << code);
+  return good;
+}
+
 }  // namespace
+
+TEST_CASE("all assignments of renewals among acks over six offsets: each kind in its own request") {
+  Bench bench(6);
+  std::vector<uint32_t> digits(6);
+  bool good = true;
+  for (uint32_t code = 0; good && code < 117649; ++code) {
+    uint32_t left = code;
+    for (uint32_t& digit : digits) {
+      digit = left % kRenewDigits;
+      left /= kRenewDigits;
+    }
+    good = run_renewals(bench, digits, code);
+  }
+}
 
 TEST_CASE("all assignments of accept, release, reject, gap, none and not ours over six offsets") {
   Bench bench(6);
@@ -344,18 +418,79 @@ TEST_CASE("acks whose lock may be gone do not travel with sound ones") {
   bench.give(sound, 4, 2);
   bench.give(late, 5, 1);
   AckClass its = AckClass::doubtful;
-  CHECK(AckBatchWriter::first_class(bench.acks, kshare::AckKind::terminal, 0, 1, kNow, its));
+  CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
   CHECK(its == AckClass::sound);
   CHECK(bench.write(400, its) == AckBatches{{2, 2, {1}}, {4, 4, {2}}});
-  CHECK(AckBatchWriter::first_class(bench.acks, kshare::AckKind::terminal, 0, 1, kNow, its));
+  CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
   CHECK(its == AckClass::late);
   CHECK(bench.write(400, its) == AckBatches{{1, 1, {1}}, {5, 5, {1}}});
-  CHECK(AckBatchWriter::first_class(bench.acks, kshare::AckKind::terminal, 0, 1, kNow, its));
+  CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
   CHECK(its == AckClass::doubtful);
   CHECK(bench.write(400, its) == AckBatches{{0, 0, {1}}});
-  CHECK_FALSE(AckBatchWriter::first_class(bench.acks, kshare::AckKind::terminal, 0, 1, kNow, its));
-  CHECK(AckBatchWriter::first_class(bench.acks, kshare::AckKind::terminal, 0, 2, kNow, its));
+  CHECK_FALSE(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
+  CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 2, kNow, its));
   CHECK(bench.acks.pending() == 1);
+}
+
+TEST_CASE("renewals whose lock may be gone do not travel with sound ones, nor with acks") {
+  Bench bench(16);
+  const auto first = [&](AckKind kind) {
+    AckClass its = AckClass::sound;
+    if (!AckBatchWriter::first_class(bench.acks, kind, 0, 1, kNow, its)) return -1;
+    return static_cast<int>(its);
+  };
+  CHECK(first(AckKind::renewal) == -1);
+  bench.give(sound, 0, 1);
+  CHECK(first(AckKind::renewal) == -1);
+  bench.renew(doubtful, 1);
+  CHECK(first(AckKind::renewal) == 2);
+  CHECK(first(AckKind::terminal) == 0);
+  bench.renew(late, 2);
+  bench.stage(late, 3, 8);
+  CHECK(first(AckKind::renewal) == 1);
+  bench.renew(elsewhere, 9);
+  bench.stage(sound, 10, 30);
+  bench.give(late, 31, 2);
+  CHECK(first(AckKind::renewal) == 0);
+  CHECK(bench.write(400, AckClass::sound, AckKind::renewal) == AckBatches{{10, 30, {4}}});
+  CHECK(first(AckKind::renewal) == 1);
+  CHECK(bench.write(400, AckClass::late, AckKind::renewal) == AckBatches{{2, 8, {4}}});
+  CHECK(first(AckKind::renewal) == 2);
+  CHECK(bench.write(400, AckClass::doubtful, AckKind::renewal) == AckBatches{{1, 1, {4}}});
+  CHECK(first(AckKind::renewal) == -1);
+  CHECK(bench.acks.renewals() == 1);
+  CHECK(bench.write(400) == AckBatches{{0, 0, {1}}});
+  CHECK(bench.write(400, AckClass::late) == AckBatches{{31, 31, {2}}});
+}
+
+TEST_CASE("renewals that find no room wait for the next request; none is lost, none sent twice") {
+  Bench bench(40);
+  for (uint32_t room = kBehind + 1; room < kBehind + 160; room += 3) {
+    bench.begin();
+    Types types;
+    uint32_t slots = 0;
+    for (int64_t i = 0; i < 10; ++i) {
+      const int64_t at = 40 * i;
+      const int64_t last = i % 3 == 0 ? at + 4 * i : at + i % 3;
+      if (i % 3 == 0) bench.stage(sound, at, last);
+      for (int64_t n = at; n <= last && i % 3 != 0; ++n) bench.renew(sound, n);
+      for (int64_t n = at; n <= last; ++n) types[n] = 4;
+      slots += i % 3 == 0 ? 1 : batches::size32(static_cast<size_t>(i % 3)) + 1;
+    }
+    CHECK(bench.acks.renewals() == slots);
+    Types sent;
+    bool good = true;
+    uint32_t window = room;
+    for (int requests = 0; good && requests < 15; ++requests) {
+      const uint32_t before = bench.acks.renewals();
+      const AckBatches written = bench.write(window, AckClass::sound, AckKind::renewal);
+      good = collect(sent, written) && written.empty() == (before == bench.acks.renewals());
+      if (written.empty()) window += 40;
+    }
+    if (!good || sent != types || bench.count(AckState::renew_in_flight) != slots) {
+      FAIL_CHECK("room " << room);
+    }
+  }
 }
 
 TEST_CASE("acks made while a request is in flight are left for the next one") {

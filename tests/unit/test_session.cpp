@@ -271,3 +271,16 @@ TEST_CASE("more than one request holds goes in several, nothing is lost, nothing
   for (const auto& offset : sent) CHECK(offset.second == 1);
   CHECK(talk.desk.tables.acks.used() == 0);
 }
+
+TEST_CASE("ranges without a row end the session, or run out by themselves") {
+  Talk talk;
+  static_cast<void>(talk.fetch());
+  talk.session.succeeded(talk.desk.tables);
+  CHECK_FALSE(talk.session.surplus(talk.now));
+  talk.session.note_surplus(talk.now + 30000);
+  CHECK(talk.session.surplus(talk.now));
+  CHECK(talk.session.surplus(talk.now + 29999));
+  CHECK_FALSE(talk.session.surplus(talk.now + 30000));
+  talk.session.ended(talk.desk.tables);
+  CHECK_FALSE(talk.session.surplus(talk.now));
+}

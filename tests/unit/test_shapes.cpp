@@ -59,6 +59,7 @@ class Rig {
   size_t batches_a_fetch = 100;  // that a plain fetch brings
   uint32_t rereads = 0;
   uint32_t faults = 0;
+  bool last_first = false;
   bool uneven = false;  // odd offsets come for the second time: no range goes on in the next
   std::array<std::array<int, kOffsets>, kPartitions> handed{};
   std::array<std::array<int, kOffsets>, kPartitions> gaps{};
@@ -116,9 +117,15 @@ class Rig {
     }
     return framed(w.tags().array(0).tags().out);
   }
-  // The lot that is read again next: the first missing one of the first partition that has any.
+  // The lot that is read again next: the first missing one of the first partition that has any, or
+  // the last one of all.
   uint32_t missing() const {
     uint32_t lot = kNoLot;
+    for (uint32_t i = 0; i < tables.lots.count() && last_first; ++i) {
+      const kshare::Lot& its = tables.lots[i];
+      if (!its.used || !its.missing()) continue;
+      if (lot == kNoLot || its.walked > tables.lots[lot].walked) lot = i;
+    }
     for (uint32_t i = 0; i < kPartitions && lot == kNoLot; ++i) {
       lot = tables.lots.first_missing(i, kLink, 0);
     }
@@ -543,6 +550,22 @@ TEST_CASE("a range for every offset needs one row if they are neighbours (Kafka 
     CHECK(kLimits.lots_max - rig.tables.lots.free_count() == (hole == 7 ? 2u : 1u));
     CHECK(rig.finish());
     CHECK(exact(rig, 0, all, acquired));
+  }
+}
+
+TEST_CASE("bytes are read again for any lot first: those below it take no room from it") {
+  for (uint32_t room : {100u, 150u, 300u}) {
+    for (uint32_t acquired : {0x55555555u, 0xF0F0F0F0u, 0x80000001u, 0x0F00FF0Fu}) {
+      Rig rig(room);
+      rig.last_first = true;
+      rig.shapes[0] = {{batch_of(0, 31, UINT32_MAX)}, ranges_of(acquired, false)};
+      rig.shapes[1] = {};
+      rig.begin();
+      rig.ask_share();
+      REQUIRE(rig.feed(rig.share_answer()));
+      CHECK(rig.finish());
+      CHECK(exact(rig, 0, UINT32_MAX, acquired));
+    }
   }
 }
 

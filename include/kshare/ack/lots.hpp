@@ -114,6 +114,8 @@ class Lots {
     rows_[rest].lock_max = whole.lock_max;
     rows_[rest].delivery_count = whole.delivery_count;
     rows_[rest].doubtful = whole.doubtful;
+    rows_[rest].renew = whole.renew;
+    rows_[rest].no_renewal = whole.no_renewal;
     rows_[index].last = at - 1;
     return rest;
   }

@@ -86,7 +86,7 @@ class Renewal {
     const int64_t from = range_begin(index);  // from here on all of it was renewed
     const bool rest_is_renewed = from != INT64_MAX;
     uint64_t offsets = rest_is_renewed ? static_cast<uint64_t>(lots_[index].last - from + 1) : 0;
-    bool all = rest_is_renewed || !lots_[index].owes();
+    bool all = rest_is_renewed || lots_[index].cursor > lots_[index].last;
     for (uint32_t i = acks_.head(partition); i != kNoAck; i = acks_.next(i)) {
       const AckSlot& ack = acks_.slot(i);
       if (ack.lot != index) continue;
@@ -108,7 +108,7 @@ class Renewal {
     for (uint32_t i = acks_.head(lots_[index].partition); i != kNoAck; i = acks_.next(i)) {
       const AckSlot& ack = acks_.slot(i);
       if (ack.lot == index && !ack.record && ack.state == AckState::renew_in_flight) {
-        return ack.first;
+        return ack.first <= lots_[index].last ? ack.first : INT64_MAX;  // it may be given up
       }
     }
     return INT64_MAX;
@@ -132,20 +132,25 @@ class Renewal {
     }
     set_times(index, times);
   }
-  // Only records were renewed: they go to a lot with the new times, one for the whole answer.
+  // Only records were renewed: they go to a lot with the new times, one for the whole answer as
+  // long as their delivery counts are the same.
   void move_renewed(uint32_t index, const LockTimes& times, uint32_t& later_lot) {
-    if (later_lot == kNoLot) {
-      later_lot = lots_.add_beside(index);
-      if (later_lot == kNoLot) return no_row(index, times);
-      set_times(later_lot, times);
-    }
     for (uint32_t i = acks_.head(lots_[index].partition); i != kNoAck; i = acks_.next(i)) {
       const AckSlot& ack = acks_.slot(i);
-      if (ack.lot != index || ack.state != AckState::renew_in_flight) continue;
+      if (ack.lot != index || ack.state != AckState::renew_in_flight || !ack.record) continue;
+      if (!fits(later_lot, index)) {
+        const uint32_t beside = lots_.add_beside(index);
+        if (beside == kNoLot) return no_row(index, times);
+        later_lot = beside;
+        set_times(later_lot, times);
+      }
       acks_.mark_held(i);
       move(i, later_lot);
     }
     static_cast<void>(lots_.free_if_done(index));
+  }
+  bool fits(uint32_t later_lot, uint32_t from) const {
+    return later_lot != kNoLot && lots_[later_lot].delivery_count == lots_[from].delivery_count;
   }
   void move(uint32_t slot, uint32_t to) {
     const int64_t last = acks_.slot(slot).last();

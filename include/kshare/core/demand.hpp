@@ -44,18 +44,21 @@ inline uint32_t undelivered_slots(uint32_t link, const Tables& tables) {
 }
 
 // What a ShareFetch may ask for; max_records 0: nothing. There is an ack slot for each record.
-inline FetchSize fetch_size(uint32_t link, bool clamp_to_lots, const Tables& tables) {
+// `strict`: nor more ranges than there are rows for, two of them left for renewals.
+inline FetchSize fetch_size(uint32_t link, bool strict, const Tables& tables) {
   FetchSize size;
   const Options& options = tables.shared.options;
   int64_t records = int64_t{tables.acks.free_count()} - tables.owed();
   if (records > options.max_poll_records) records = options.max_poll_records;
-  if (clamp_to_lots && records > tables.lots.free_count()) records = tables.lots.free_count();
+  const int64_t rows = int64_t{tables.lots.free_count()} - 2;
+  if (strict && records > rows) records = rows;
   if (records <= 0 || tables.lots.free_count() == 0 || undelivered_slots(link, tables) > 1) {
     return size;
   }
   const auto room = static_cast<int32_t>(tables.store.slot_bytes());
   size.max_bytes = options.fetch_max_bytes < room ? options.fetch_max_bytes : room;
   size.max_records = static_cast<int32_t>(records);
+  size.strict = strict;
   return size;
 }
 

@@ -41,6 +41,7 @@ class Intake {
   int32_t throttle_ms() const { return throttle_ms_; }
   bool saw_data() const { return saw_data_; }      // an acquired range, or a partition's error
   uint32_t surplus() const { return surplus_; }    // ranges that found no row
+  uint32_t fragments() const { return fragments_; }  // lots beyond one a partition
   bool leaders_changed() const { return leaders_changed_; }
 
   // ---- A request leaves; `slot` is reserved for its records, or kNoSlot.
@@ -103,7 +104,7 @@ class Intake {
     slot_ = slot;
     error_ = kafka::kNone;
     throttle_ms_ = 0;
-    surplus_ = 0;
+    surplus_ = fragments_ = 0;
     row_ = kNoRow;
     saw_data_ = walking_ = leaders_changed_ = false;
   }
@@ -228,6 +229,7 @@ class Intake {
       lot_ = tables.lots.extend(tables.store, lot_, range.last, walk_first, walk_end, slot_);
       return true;
     }
+    if (lot_ != kNoLot) ++fragments_;
     lot_ = tables.lots.add(row_, link_, range.first, range.last);
     if (lot_ == kNoLot) return false;
     Lot& lot = tables.lots[lot_];
@@ -303,9 +305,10 @@ class Intake {
   static bool next_missing(const void* context, int64_t at, int64_t& first, int64_t& last) {
     const auto& self = *static_cast<const Intake*>(context);
     const Lots& lots = *self.lots_;
+    if (at < self.from_) at = self.from_;  // what lies below would take the room of what is walked
     const uint32_t index = lots.first_missing(self.row_, self.link_, at);
     if (index == kNoLot || lots[index].walked >= self.limit_) return false;
-    first = lots[index].walked;
+    first = lots[index].walked < self.from_ ? self.from_ : lots[index].walked;
     last = lots[index].last;
     return true;
   }
@@ -379,6 +382,7 @@ class Intake {
   uint32_t row_ = kNoRow;
   uint32_t mark_ = 0;
   uint32_t surplus_ = 0;
+  uint32_t fragments_ = 0;
   uint32_t lot_ = kNoLot;  // of the range acquired last
   int32_t throttle_ms_ = 0;
   int16_t error_ = 0;

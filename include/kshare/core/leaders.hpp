@@ -125,7 +125,9 @@ class Leaders {
     const bool acks = peer.session.has_acks(tables, AckKind::terminal, now);
     if (!acks) peer.acks_since = kNever;
     if (acks && peer.acks_since == kNever) peer.acks_since = now;
-    if (closing_ || peer.ending || peer.session.surplus()) return end_session(i, acks, tables, now);
+    if (closing_ || peer.ending || peer.session.surplus(now)) {
+      return end_session(i, acks, tables, now);
+    }
     if (send_renewals(i, tables, now)) return;
     const Instant due = acks_due(peer, tables);
     const uint32_t missing = demand::oldest_missing(i, tables);
@@ -154,7 +156,7 @@ class Leaders {
     FetchSize size;
     uint32_t slot = Store::kNone;
     if (!has_lots && !peer.recovering) {
-      size = demand::fetch_size(i, clamp_lots_, tables);
+      size = demand::fetch_size(i, fragments_ != 0, tables);
       if (size.max_records > 0) slot = tables.store.reserve(i);
       if (slot == Store::kNone) {  // no room: nothing to open a session for yet
         tables.slot_starved = tables.slot_starved || size.max_records > 0;
@@ -178,6 +180,7 @@ class Leaders {
   // After a reconnect fetching does not wait for the application for long.
   void wait_for_lots(uint32_t i, Instant now) {
     Peer& peer = peers_[i];
+    if (peer.session.surplus(now)) wait(peer.session.surplus_until());
     if (peer.recover_until == Instant{} || closing_) return;
     if (now < peer.recover_until) return wait(peer.recover_until);
     peer.recover_until = Instant{};
@@ -188,7 +191,7 @@ class Leaders {
   bool send_fetch_if_room(uint32_t i, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
     if (!peer.session.has_partitions(tables, peer.link.target(), now)) return false;
-    const FetchSize size = demand::fetch_size(i, clamp_lots_, tables);
+    const FetchSize size = demand::fetch_size(i, fragments_ != 0, tables);
     if (size.max_records == 0) return false;
     const uint32_t slot = tables.store.reserve(i);
     if (slot == Store::kNone) {
@@ -304,9 +307,14 @@ class Leaders {
     }
     if (tables.retry_acks) peer.hold_until = now + tables.shared.retry_ms(peer.quick_answers++);
     tables.retry_acks = false;
+    // A batch that others hold in pieces: whole batches would bring more pieces than there are rows.
+    if (peer.intake.surplus() != 0 || peer.intake.fragments() * 4 > tables.lots.count()) {
+      fragments_ = kFragmentsLast;
+    } else if (fragments_ != 0) {
+      --fragments_;
+    }
     if (peer.intake.surplus() != 0) {
-      peer.session.note_surplus();
-      clamp_lots_ = true;
+      peer.session.note_surplus(now + tables.lock_ms);
       Event& event = tables.shared.events.push(EventType::session_surplus);
       event.node = peer.link.target();
       event.value = peer.intake.surplus();
@@ -338,12 +346,14 @@ class Leaders {
     event.node = peer.link.target();
   }
 
+  static constexpr uint32_t kFragmentsLast = 100;  // answers
+
   Span<Peer> peers_{};
   Rota rota_{};
   Instant wake_{};
   uint32_t last_slot_ = 0;
+  uint32_t fragments_ = 0;  // so many answers yet, fetches ask for no more than lots are free
   bool closing_ = false;
-  bool clamp_lots_ = false;
 };
 
 }  // namespace kshare

@@ -201,7 +201,7 @@ class Link {
             return Negotiation::unfinished;
           }
           state_ = LinkState::ready;
-          if (hello_.has_features() && share_level_ == 0) return Negotiation::groups_off;
+          if (hello_.has_features() && share_level_ <= 0) return Negotiation::groups_off;
           return can_all() ? Negotiation::ready : Negotiation::too_old;
       }
     }

@@ -90,8 +90,7 @@ class Locks {
   bool can_renew(const Lot& lot, const Tables& tables) const {
     const Peer& peer = peers_[lot.link];
     return tables.shared.options.auto_renew && !lot.no_renewal && !lot.doubtful &&
-           peer.link.ready() && peer.link.can_renew() && peer.session.is_open() &&
-           !peer.session.surplus() && !peer.ending;
+           peer.link.ready() && peer.link.can_renew() && peer.session.is_open() && !peer.ending;
   }
   Instant next_look(const Lot& lot, const Tables& tables, Instant now) const {
     if (lot.renewing) return now + kAgainMs;

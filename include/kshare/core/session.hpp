@@ -27,6 +27,7 @@ struct FetchSize {
   int32_t max_wait_ms = 0;
   int32_t max_bytes = 0;
   int32_t max_records = 0;
+  bool strict = false;  // never more than max_records, whatever share.acquire.mode says (4.2+)
 };
 
 class Session {
@@ -42,8 +43,10 @@ class Session {
   }
   int32_t epoch() const { return epoch_; }
   bool is_open() const { return epoch_ > 0; }
-  bool surplus() const { return surplus_; }
-  void note_surplus() { surplus_ = true; }
+  // Ranges were acquired that found no row: the end of the session frees them, and so does time.
+  bool surplus(Instant now) const { return now < surplus_until_; }
+  Instant surplus_until() const { return surplus_until_; }
+  void note_surplus(Instant until) { surplus_until_ = until; }
   Instant retry_at() const { return retry_at_; }
 
   // ---- Which partitions.
@@ -89,7 +92,8 @@ class Session {
     head.max_bytes = size.max_bytes;
     head.max_records = size.max_records;
     head.batch_size = options.max_poll_records;
-    head.acquire_mode = static_cast<int8_t>(options.acquire_mode);
+    head.acquire_mode =
+        static_cast<int8_t>(size.strict ? AcquireMode::record_limit : options.acquire_mode);
     encode_share_fetch_head(out, version, head);
     kind_ = AckKind::terminal;
     write_topics(out, tables, node, true, is_open(), now);
@@ -143,7 +147,7 @@ class Session {
   void clear() {
     epoch_ = 0;
     final_ = false;
-    surplus_ = false;
+    surplus_until_ = Instant{};
   }
   void forget_all(Tables& tables) {
     for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
@@ -241,12 +245,12 @@ class Session {
   }
 
   Instant retry_at_{};
+  Instant surplus_until_{};
   int32_t epoch_ = 0;
   uint8_t link_ = 0;
   uint8_t attempts_ = 0;
   AckKind kind_ = AckKind::terminal;  // of the request that is being written
   bool final_ = false;
-  bool surplus_ = false;
 };
 
 }  // namespace kshare

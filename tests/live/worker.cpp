@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        an explicit member that keeps a ledger: what it was given, what it said, and with what
+//              result.
+// Flow:        worker BOOTSTRAP GROUP TOPIC[,TOPIC] NAME=VALUE...; lines on stdout, counters on
+//              stderr.
+// Memory:      tests may use the heap; the consumer does not.
+// Errors:      exit 0 done, 1 usage, 2 failed.
+//
+//   seed=1          of the mix
+//   accept=100 release=0 reject=0 renew=0 forget=0   weights; renew: renewed once, then accepted;
+//                   forget: never acknowledged, its lock runs out
+//   work_ms=0       blocking work on each record
+//   hold=0          so many records are held and settled in random order
+//   count=0         ends after so many records; idle_ms=2000: or after such a time without one
+//   commit=0        commit_sync after so many acknowledgements
+//   others are properties, as -X of kshare_cat
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kshare/consumer.hpp"
+#include "kshare/core/describe.hpp"
+#include "kshare/core/properties.hpp"
+#include "kshare/net/posix.hpp"
+
+namespace {
+
+using kshare::Ack;
+using kshare::Record;
+using kshare::Status;
+
+#if defined(KSHARE_WORKER_TINY)
+constexpr kshare::Limits kLimits = kshare::kTinyLimits;
+#else
+constexpr kshare::Limits kLimits = kshare::kDefaultLimits;
+#endif
+
+kshare::Storage<kLimits> storage;
+kshare::posix::TcpPool<kLimits> net;
+
+// Gives its numbers by name; what is not in it is not known.
+std::map<std::string, long> numbers = {{"seed", 1},    {"accept", 100}, {"release", 0},
+                                       {"reject", 0},  {"renew", 0},    {"forget", 0},
+                                       {"work_ms", 0}, {"hold", 0},     {"count", 0},
+                                       {"commit", 0},  {"idle_ms", 2000}};
+
+struct Held {
+  kshare::RecordId id;
+  std::string place;
+  bool renewed = false;
+};
+
+class Worker {
+ public:
+  Worker() : random_(static_cast<unsigned>(numbers["seed"])) {}
+
+  int run(const kshare::Options& options, const std::vector<std::string_view>& topics) {
+    Status status = consumer_.start(options);
+    const auto names = kshare::Span<const std::string_view>{
+        topics.data(), static_cast<uint32_t>(topics.size())};
+    if (status.ok()) status = consumer_.subscribe(names);
+    if (!status.ok()) return complain(status);
+    kshare::Instant idle_since = net.now();
+    for (kshare::Instant now = net.now(); consumer_.poll(now); now = net.now()) {
+      report_events();
+      accept_renewed();
+      Record record;
+      const bool enough = numbers["count"] != 0 && taken_ == numbers["count"];
+      const bool one = !enough && consumer_.next(record, now);
+      if (one) take(record);
+      while (held_.size() > static_cast<size_t>(one ? numbers["hold"] : 0)) settle_one();
+      if (one || !renewing_.empty() || consumer_.assignment_count() == 0) idle_since = net.now();
+      const int64_t idle = net.now() - idle_since;
+      if (renewing_.empty() && (enough || idle >= numbers["idle_ms"])) return finish();
+      std::fflush(stdout);
+      if (!one) net.wait(consumer_, 100);
+    }
+    return complain(consumer_.status());
+  }
+
+ private:
+  int complain(Status status) {
+    char line[kshare::kLineBytes];
+    kshare::describe(status, line, sizeof line);
+    std::fprintf(stderr, "worker: %s %s\n", line, std::string(consumer_.last_error()).c_str());
+    return 2;
+  }
+
+  void take(const Record& record) {
+    ++taken_;
+    Held held;
+    held.id = record.id;
+    held.place = std::string(record.topic) + " " + std::to_string(record.partition) + " " +
+                 std::to_string(record.offset);
+    std::printf("take %s %d\n", held.place.c_str(), record.delivery_count);
+    if (numbers["work_ms"] != 0) ::usleep(static_cast<useconds_t>(numbers["work_ms"] * 1000));
+    if (numbers["hold"] != 0) static_cast<void>(consumer_.detach(record));
+    held_.push_back(held);
+  }
+
+  // One of those held, by chance.
+  void settle_one() {
+    const size_t index = held_.size() == 1 ? 0 : random_() % held_.size();
+    const Held held = held_[index];
+    held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
+    const std::string word = draw();
+    if (word == "forget") {
+      std::printf("forget %s\n", held.place.c_str());
+      return;
+    }
+    const Ack ack = word == "accept"    ? Ack::accept
+                    : word == "release" ? Ack::release
+                    : word == "reject"  ? Ack::reject
+                                        : Ack::renew;
+    say(held, word, ack);
+    if (ack == Ack::renew) renewing_.push_back(held);
+  }
+  void say(const Held& held, const std::string& word, Ack ack) {
+    const Status status = consumer_.acknowledge(held.id, ack);
+    std::printf("%s %s %d\n", word.c_str(), held.place.c_str(), static_cast<int>(status.code));
+    if (numbers["commit"] == 0 || ++acks_ % numbers["commit"] != 0) return;
+    const Status committed = kshare::posix::commit_sync(consumer_, net, 10000);
+    std::printf("commit %d %d\n", static_cast<int>(committed.code), committed.detail);
+  }
+  std::string draw() {
+    static const char* const kWords[] = {"accept", "release", "reject", "renew", "forget"};
+    long sum = 0;
+    for (const char* word : kWords) sum += numbers[word];
+    long at = static_cast<long>(random_() % static_cast<unsigned long>(sum));
+    for (const char* word : kWords) {
+      at -= numbers[word];
+      if (at < 0) return word;
+    }
+    return "accept";
+  }
+  void accept_renewed() {
+    for (size_t i = 0; i < renewing_.size();) {
+      if (is_renewing(renewing_[i].id)) {
+        ++i;
+        continue;
+      }
+      say(renewing_[i], "accept", Ack::accept);
+      renewing_.erase(renewing_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+  bool is_renewing(kshare::RecordId id) {
+    kshare::HeldRecord held;
+    return consumer_.held(id.slot, held) && held.id == id && held.renewing;
+  }
+
+  void report_events() {
+    kshare::Event event;
+    while (consumer_.next_event(event)) {
+      char line[kshare::kLineBytes];
+      kshare::format(event, line, sizeof line);
+      std::fprintf(stderr, "# %s\n", line);
+    }
+  }
+  int finish() {
+    const Status status = kshare::posix::close(consumer_, net, 10000);
+    report_events();
+    const kshare::Stats& s = consumer_.stats();
+    const std::pair<const char*, uint64_t> rows[] = {
+        {"records", s.records},         {"redelivered", s.redelivered},
+        {"acks_ok", s.acks_ok},         {"acks_failed", s.acks_failed},
+        {"acks_unknown", s.acks_unknown}, {"released", s.released},
+        {"rejected", s.rejected},       {"renewed", s.renewed},
+        {"renew_failed", s.renew_failed}, {"expired", s.expired},
+        {"gaps", s.gaps},               {"reread", s.reread},
+        {"session_resets", s.session_resets}};
+    std::fprintf(stderr, "{");
+    for (const auto& row : rows) {
+      std::fprintf(stderr, "%s\"%s\":%llu", row.first == rows[0].first ? "" : ",", row.first,
+                   static_cast<unsigned long long>(row.second));
+    }
+    std::fprintf(stderr, "}\n");
+    return status.ok() ? 0 : complain(status);
+  }
+
+  kshare::ShareConsumer consumer_{storage, net};
+  std::mt19937 random_;
+  std::vector<Held> held_;
+  std::vector<Held> renewing_;
+  long taken_ = 0;
+  long acks_ = 0;
+};
+
+bool read_argument(kshare::Options& options, const std::string& name, const char* value) {
+  const auto number = numbers.find(name);
+  if (number != numbers.end()) {
+    number->second = std::atol(value);
+    return true;
+  }
+  return kshare::set(options, name, value).ok();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 4) return 1;
+  kshare::Options options;
+  options.bootstrap_servers = argv[1];
+  options.group_id = argv[2];
+  options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+  for (int i = 4; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    const size_t equals = word.find('=');
+    if (equals == std::string_view::npos ||
+        !read_argument(options, std::string(word.substr(0, equals)), argv[i] + equals + 1)) {
+      std::fprintf(stderr, "worker: what is %s\n", argv[i]);
+      return 1;
+    }
+  }
+  std::vector<std::string_view> topics;
+  std::string_view list = argv[3];
+  for (size_t comma = 0; comma != std::string_view::npos; list.remove_prefix(comma + 1)) {
+    comma = list.find(',');
+    topics.push_back(list.substr(0, comma));
+    if (comma == std::string_view::npos) break;
+  }
+  Worker worker;
+  return worker.run(options, topics);
+}
