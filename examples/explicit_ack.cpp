@@ -93,8 +93,8 @@ class Jobs {
       job.lock_ms = lock_ms;
       job.renew_at = now + lock_ms / 2;
       job.done_at = now + lock_ms * 5 / 2;
-      // What the work needs is copied (here the offset), so the record's bytes may go: the store has
-      // room for the next ones. The record itself stays ours.
+      // What the work needs is copied (here the offset), so the record's bytes may go: the store
+      // has room for the next ones. The record itself stays ours.
       static_cast<void>(consumer.detach(record));
       return;
     }

@@ -108,8 +108,8 @@ class ShareConsumer {
 
   // Says what becomes of a record, in both modes; the last word counts until it is sent.
   // accept, release, reject: its views end here. renew: the record stays with the application, its
-  // views too, and its lock_deadline (held()) moves when the broker confirms; or event renew_failed.
-  // lock_lost: too late, it comes again, and this handle is void. unknown_record,
+  // views too, and its lock_deadline (held()) moves when the broker confirms; or event
+  // renew_failed. lock_lost: too late, it comes again, and this handle is void. unknown_record,
   // already_acknowledged: nothing changes. cannot_renew: see Errc.
   [[nodiscard]] Status acknowledge(const Record& record, Ack type) {
     return engine_.acknowledge(record.id, type);

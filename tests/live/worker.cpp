@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        an explicit member that keeps a ledger: what it was given, what it said, and with what
-//              result.
+// What:        an explicit member that keeps a ledger: what it was given, what it said, and with
+//              what result.
 // Flow:        worker BOOTSTRAP GROUP TOPIC[,TOPIC] NAME=VALUE...; lines on stdout, counters on
 //              stderr.
 // Memory:      tests may use the heap; the consumer does not.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the application holds, and commits: acknowledge by place, detach, held, release_all, stalled,
-// commit and its results. The whole consumer against the mini broker.
+// What the application holds, and commits: acknowledge by place, detach, held, release_all,
+// stalled, commit and its results. The whole consumer against the mini broker.
 #include <doctest/doctest.h>
 
 #include <set>

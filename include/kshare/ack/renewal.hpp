@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        renewals of locks (KIP-1222): what a request may carry, and what its answer means for
-//              the lots: offsets with different lock times go to different lots.
+// What:        renewals of locks (KIP-1222): what a request may carry, and what its answer means
+//              for the lots: offsets with different lock times go to different lots.
 // Flow:        core/leaders.hpp stages and sends -> the answer -> core/tables.hpp -> here.
-// Memory:      an ack slot for each lot that is being renewed, for one request; perhaps a row of the
-//              lots for what was left out.
-// Errors:      no free row: the lot keeps its early end and gets the later one besides. Its acks then
-//              count as late: they are sent, apart from sound ones.
+// Memory:      an ack slot for each lot that is being renewed, for one request; perhaps a row of
+//              the lots for what was left out.
+// Errors:      no free row: the lot keeps its early end and gets the later one besides. Its acks
+//              then count as late: they are sent, apart from sound ones.
 #ifndef KSHARE_ACK_RENEWAL_HPP
 #define KSHARE_ACK_RENEWAL_HPP
 
@@ -24,7 +24,8 @@ class Renewal {
  public:
   Renewal(Lots& lots, AckBuffer& acks) : lots_(lots), acks_(acks) {}
 
-  // A slot for what each lot of `link` owes, if its lock is to be renewed; as far as slots are free.
+  // A slot for what each lot of `link` owes, if its lock is to be renewed; as far as slots are
+  // free.
   void stage(uint32_t link) {
     for (uint32_t i = 0; i < lots_.count(); ++i) {
       const Lot& lot = lots_[i];

@@ -307,7 +307,8 @@ class Leaders {
     }
     if (tables.retry_acks) peer.hold_until = now + tables.shared.retry_ms(peer.quick_answers++);
     tables.retry_acks = false;
-    // A batch that others hold in pieces: whole batches would bring more pieces than there are rows.
+    // A batch that others hold in pieces: whole batches would bring more pieces than there are
+    // rows.
     if (peer.intake.surplus() != 0 || peer.intake.fragments() * 4 > tables.lots.count()) {
       fragments_ = kFragmentsLast;
     } else if (fragments_ != 0) {

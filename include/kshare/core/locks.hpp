@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Locks: acquisition locks that come to their end: renewed while the application goes on
-//              taking records, given back when it has stopped, lost when nothing else is left.
+// What:        Locks: acquisition locks that come to their end: renewed while the application goes
+//              on taking records, given back when it has stopped, lost when nothing else is left.
 // Flow:        core/engine.hpp says when records are taken -> here -> core/leaders.hpp sends the
 //              renewals, core/tables.hpp gives up what is lost.
 // Memory:      a few dozen bytes.
 // Errors:      events released_unseen and lock_expired.
 //
-//   acquired            half of the lock            lock.margin.ms        lock_min ... lock_max
-//   |  handed out       |  renewed (Kafka 4.2+), or |  given back         |  acks travel apart | lost
-//   |                   |  given back if nobody     |                     |                    |
-//   |                   |  takes records            |
+//   acquired          half of the lock         lock.margin.ms   lock_min ...... lock_max
+//   |  handed out     |  renewed (4.2+), or    |  given back    |  acks travel  |  lost
+//   |                 |  given back if nobody  |                |  apart        |
+//   |                 |  takes records         |                |               |
 #ifndef KSHARE_CORE_LOCKS_HPP
 #define KSHARE_CORE_LOCKS_HPP
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        ApiVersions (18), versions 3 to 5 with the fall-back 0: what a broker can do, and which
-//              features the cluster has switched on.
+// What:        ApiVersions (18), versions 3 to 5 with the fall-back 0: what a broker can do, and
+//              which features the cluster has switched on.
 // Flow:        core/link.hpp, first on every connection.
 // Memory:      see message/decode.hpp.
-// Errors:      a broker that cannot do our version answers 35 with a body of version 0, in which its
-//              own range for ApiVersions stands; so the body's form is known only behind the error
-//              code.
+// Errors:      a broker that cannot do our version answers 35 with a body of version 0, in which
+//              its own range for ApiVersions stands; so the body's form is known only behind the
+//              error code.
 // Source:      ApiVersionsRequest.json, ApiVersionsResponse.json, KIP-511, KIP-584 (features),
 //              KIP-1242 (version 5: the cluster and node that the client believes to talk to).
 #ifndef KSHARE_MESSAGE_API_VERSIONS_HPP

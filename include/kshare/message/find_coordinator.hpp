@@ -4,7 +4,8 @@
 // Memory:      see message/decode.hpp.
 // Errors:      in the item: ErrorCode of the group's entry.
 // Source:      FindCoordinatorRequest.json, FindCoordinatorResponse.json. A share group is asked
-//              for with key type GROUP; key type SHARE is the brokers' own. The versions have one form.
+//              for with key type GROUP; key type SHARE is the brokers' own. The versions have one
+//              form.
 #ifndef KSHARE_MESSAGE_FIND_COORDINATOR_HPP
 #define KSHARE_MESSAGE_FIND_COORDINATOR_HPP
 

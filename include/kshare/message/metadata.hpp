@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        Metadata (3), versions 12 and 13: brokers and their addresses, topics, ids and partition
-//              leaders.
+// What:        Metadata (3), versions 12 and 13: brokers and their addresses, topics, ids and
+//              partition leaders.
 // Flow:        core/topology.hpp over the control link.
 // Memory:      see message/decode.hpp: 10,000 partitions and 500 brokers pass through any window.
 // Errors:      per topic and per partition, in the items; from version 13 on for the whole, at

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        ShareAcknowledge (79), versions 1 and 2: acknowledgements that travel alone, and the end of
-//              a session.
+// What:        ShareAcknowledge (79), versions 1 and 2: acknowledgements that travel alone, and
+//              the end of a session.
 // Flow:        core/session.hpp encodes; core/intake.hpp decodes.
 // Memory:      see message/decode.hpp.
 // Errors:      at Item::head for the whole, at Item::partition for one partition's acks.

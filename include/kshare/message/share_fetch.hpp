@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        ShareFetch (78), versions 1 and 2: records of a share group, with acknowledgements riding
-//              along.
+// What:        ShareFetch (78), versions 1 and 2: records of a share group, with acknowledgements
+//              riding along.
 // Flow:        core/session.hpp encodes; core/intake.hpp decodes, with record/walker.hpp for the
 //              Records field.
 // Memory:      see message/decode.hpp.
