@@ -691,3 +691,59 @@ TEST_CASE("posix: close polls until the consumer is done, and answers its status
   CHECK(consumer.close_timeout_ms == 1234);
   CHECK(consumer.polls_left == -1);
 }
+
+namespace {
+
+// As much of a ShareConsumer as a commit needs.
+struct Committer : Consumer {
+  Status begun{};
+  Status outcome{};
+  int answers_after = 0;  // polls
+  int polls = 0;
+
+  Status commit(uint32_t& ticket) {
+    ticket = begun.ok() ? 7 : 0;
+    return begun;
+  }
+  Status commit_status(uint32_t ticket) const {
+    if (ticket != 7) return {Errc::unknown_ticket, 0};
+    return polls >= answers_after ? outcome : Status{Errc::in_progress, 0};
+  }
+  bool poll(Instant now) {
+    ++polls;
+    return Consumer::poll(now);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("posix: commit_sync polls until each acknowledgement has its answer, or its time is over") {
+  static Pool pool;
+  Committer good;
+  good.polls_left = 1000;
+  good.answers_after = 3;
+  good.outcome = {Errc::broker_error, 121};
+  uint32_t ticket = 0;
+  CHECK(posix::commit_sync(good, pool, 5000, &ticket) == good.outcome);
+  CHECK(good.polls == 3);
+  CHECK(ticket == 7);
+
+  Committer slow;  // a dead broker
+  slow.polls_left = 100000;
+  slow.answers_after = 100000;
+  const Instant begin = pool.now();
+  CHECK(posix::commit_sync(slow, pool, 30).code == Errc::timed_out);
+  CHECK(pool.now() - begin >= 30);
+  CHECK(pool.now() - begin < 5000);
+
+  Committer refused;
+  refused.begun = {Errc::too_many, 0};
+  CHECK(posix::commit_sync(refused, pool, 5000, &ticket).code == Errc::too_many);
+  CHECK(refused.polls == 0);
+  CHECK(ticket == 0);
+
+  Committer ended;  // the consumer fails for good in the middle
+  ended.polls_left = 2;
+  ended.answers_after = 1000;
+  CHECK(posix::commit_sync(ended, pool, 5000).code == Errc::in_progress);
+}
