@@ -15,6 +15,7 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
@@ -27,7 +28,6 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicReference;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
@@ -38,15 +38,13 @@ import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.ShareGroupDescription;
-import org.apache.kafka.clients.producer.KafkaProducer;
-import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.GroupIdNotFoundException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
-import org.apache.kafka.common.header.internals.RecordHeader;
-import org.apache.kafka.common.serialization.ByteArraySerializer;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 public final class Tool {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -77,7 +75,11 @@ public final class Tool {
             NewPartitions.increaseTo(in.get("partitions").asInt()))).all()));
         commands.put("group_config", in -> setConfigs(in, ConfigResource.Type.GROUP, "group"));
         commands.put("topic_config", in -> setConfigs(in, ConfigResource.Type.TOPIC, "topic"));
-        commands.put("produce", this::produce);
+        Producers producers =
+            new Producers(bootstrap, topic -> partitionsOf(topic).size());
+        commands.put("produce", producers::produce);
+        commands.put("transaction", producers::transaction);
+        commands.put("read", this::read);
         commands.put("end_offsets", this::endOffsets);
         commands.put("delete_records", this::deleteRecords);
         commands.put("describe_group", this::describeGroup);
@@ -241,110 +243,24 @@ public final class Tool {
         return offsets;
     }
 
-    // ---- producing
-
-    private Object produce(JsonNode in) throws Exception {
-        String topic = text(in, "topic");
-        AtomicReference<Exception> failure = new AtomicReference<>();
-        long start = System.nanoTime();
-        long count;
-        try (KafkaProducer<byte[], byte[]> producer = producer(in)) {
-            begin(producer, in);
-            count = in.has("records") ? sendListed(producer, topic, in.get("records"), failure)
-                                      : sendCounted(producer, topic, in, failure);
-            producer.flush();
-            end(producer, in);
-        }
-        if (failure.get() != null) {
-            throw failure.get();
-        }
-        return Map.of("count", count, "ms", (System.nanoTime() - start) / 1_000_000);
-    }
-
-    /** "transaction": "commit" or "abort" puts everything into one transaction. */
-    private static void begin(KafkaProducer<byte[], byte[]> producer, JsonNode in) {
-        if (in.has("transaction")) {
-            producer.initTransactions();
-            producer.beginTransaction();
-        }
-    }
-
-    private static void end(KafkaProducer<byte[], byte[]> producer, JsonNode in) {
-        if (in.path("transaction").asText().equals("commit")) {
-            producer.commitTransaction();
-        } else if (in.has("transaction")) {
-            producer.abortTransaction();
-        }
-    }
-
-    private KafkaProducer<byte[], byte[]> producer(JsonNode in) {
+    /** The offsets that Kafka's plain consumer sees, from the start of a partition to its end. */
+    private Object read(JsonNode in) {
+        TopicPartition tp = new TopicPartition(text(in, "topic"), in.path("partition").asInt(0));
         Properties p = new Properties();
-        p.put("bootstrap.servers", in.path("bootstrap").asText(bootstrap));
-        p.put("acks", "all");
-        p.put("batch.size", in.path("batch_size").asText("16384"));
-        p.put("linger.ms", in.path("linger_ms").asText("5"));
-        p.put("compression.type", in.path("compression").asText("none"));
-        p.put("max.request.size", "16777216");
-        p.put("buffer.memory", "67108864");
-        p.put("reconnect.backoff.max.ms", "200");
-        if (in.has("transaction")) {
-            p.put("transactional.id", "tool-" + in.get("id").asText());
-        } else {
-            // An idempotent producer that meets a partition whose leader is just coming up can get
-            // out of step with it and then crawls at one request a second (4.3.1).
-            p.put("enable.idempotence", "false");
-            p.put("max.in.flight.requests.per.connection", "1");
-        }
-        ByteArraySerializer bytes = new ByteArraySerializer();
-        return new KafkaProducer<>(p, bytes, bytes);
-    }
-
-    /** Sends records written out one by one: {partition, timestamp, key, value, headers}. */
-    private static long sendListed(KafkaProducer<byte[], byte[]> producer, String topic,
-            JsonNode records, AtomicReference<Exception> failure) {
-        for (JsonNode r : records) {
-            ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topic,
-                r.path("partition").asInt(0),
-                r.has("timestamp") ? r.get("timestamp").asLong() : null,
-                bytesOrNull(r.path("key")), bytesOrNull(r.path("value")));
-            for (JsonNode h : r.path("headers")) {
-                record.headers().add(new RecordHeader(h.get(0).asText(), bytesOrNull(h.get(1))));
+        p.put("bootstrap.servers", bootstrap);
+        p.put("isolation.level", in.path("isolation").asText("read_uncommitted"));
+        p.put("enable.auto.commit", "false");
+        p.put("auto.offset.reset", "earliest");
+        List<Long> offsets = new ArrayList<>();
+        ByteArrayDeserializer raw = new ByteArrayDeserializer();
+        try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(p, raw, raw)) {
+            consumer.assign(List.of(tp));
+            consumer.seekToBeginning(List.of(tp));
+            long end = consumer.endOffsets(List.of(tp)).get(tp);
+            while (consumer.position(tp) < end) {
+                consumer.poll(Duration.ofMillis(100)).forEach(r -> offsets.add(r.offset()));
             }
-            producer.send(record, (meta, e) -> failure.compareAndSet(null, e));
         }
-        return records.size();
-    }
-
-    /**
-     * Sends `count` records whose value is "PARTITION:SEQUENCE" padded to `size` bytes; without
-     * `partition` the partitions take turns. `key`, if given, is used as it is for all of them.
-     */
-    private long sendCounted(KafkaProducer<byte[], byte[]> producer, String topic, JsonNode in,
-            AtomicReference<Exception> failure) throws Exception {
-        long count = in.get("count").asLong();
-        long first = in.path("first").asLong(0);
-        int size = in.path("size").asInt(100);
-        int only = in.path("partition").asInt(-1);
-        int partitions = only >= 0 ? 1 : partitionsOf(topic).size();
-        byte[] key = bytesOrNull(in.path("key"));
-        for (long i = first; i < first + count; i++) {
-            int partition = only >= 0 ? only : (int) (i % partitions);
-            producer.send(new ProducerRecord<>(topic, partition, key, value(partition, i, size)),
-                (meta, e) -> failure.compareAndSet(null, e));
-        }
-        return count;
-    }
-
-    private static byte[] value(int partition, long sequence, int size) {
-        byte[] text = (partition + ":" + sequence).getBytes(StandardCharsets.US_ASCII);
-        byte[] padded = new byte[Math.max(size, text.length)];
-        System.arraycopy(text, 0, padded, 0, text.length);
-        java.util.Arrays.fill(padded, text.length, padded.length, (byte) '.');
-        return padded;
-    }
-
-    private static byte[] bytesOrNull(JsonNode node) {
-        return node.isMissingNode() || node.isNull() ? null
-            : node.asText().getBytes(StandardCharsets.UTF_8);
+        return offsets;
     }
 }

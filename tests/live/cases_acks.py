@@ -5,7 +5,7 @@ import os
 import select
 import time
 
-from cases_records import check_complete, check_settled
+from checks import check_complete, check_settled, read_rest, rows_of
 from client import check, wait_until
 from registry import case
 
@@ -19,7 +19,7 @@ def counts_by_offset(pairs):
     return counts
 
 
-@case()
+@case(everywhere=True)
 def released_records_come_back_with_count_2(live):
     """-A release gives them to the next member; one higher each time."""
     topic = live.topic('release')
@@ -34,7 +34,7 @@ def released_records_come_back_with_count_2(live):
     check_settled(live, group, topic)
 
 
-@case()
+@case(everywhere=True)
 def rejected_records_never_come_back(live):
     """-A reject archives them."""
     topic = live.topic('reject')
@@ -47,7 +47,7 @@ def rejected_records_never_come_back(live):
     check_settled(live, group, topic)
 
 
-@case()
+@case(everywhere=True)
 def delivery_limit_ends_a_record(live):
     """Released five times and then gone."""
     topic = live.topic('limit')
@@ -60,19 +60,7 @@ def delivery_limit_ends_a_record(live):
     check_settled(live, group, topic)
 
 
-def rows_of(data):
-    """Complete lines "PARTITION OFFSET ..." as places."""
-    return [tuple(map(int, line.split()[:2])) for line in data.split(b'\n')[:-1]]
-
-
-def read_rest(cat):
-    data = b''
-    while chunk := os.read(cat.pipe.fileno(), 1 << 16):
-        data += chunk
-    return data
-
-
-@case()
+@case(everywhere=True)
 def unacked_records_come_back_after_the_lock(live):
     """A member that no longer moves (nobody reads its output) loses what it holds after 1 s."""
     topic = live.topic('lock')
@@ -96,7 +84,7 @@ def unacked_records_come_back_after_the_lock(live):
     check_settled(live, group, topic)
 
 
-@case('hundred-thousand')
+@case('hundred-thousand', everywhere=True)
 def sigkill_loses_nothing(live):
     """A second member gets all that the first had not both printed and accepted."""
     topic = live.shared_topic('hundred-thousand')
@@ -122,7 +110,7 @@ def sigkill_loses_nothing(live):
     check_settled(live, group, topic)
 
 
-@case()
+@case(everywhere=True)
 def close_releases_what_was_not_asked_for(live):
     """-c 10 of 1,000: the others are there for the next member at once, and the group is empty."""
     topic = live.topic('close')

@@ -3,8 +3,7 @@
 import time
 
 import kafka
-from cases_groups import wait_members
-from cases_records import check_complete, check_settled
+from checks import check_complete, check_settled, wait_members
 from client import check, wait_until
 from registry import case
 

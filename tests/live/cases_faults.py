@@ -5,7 +5,7 @@ import signal
 import time
 
 import kafka
-from cases_records import check_complete, check_settled
+from checks import check_complete, check_settled
 from client import check, wait_until
 from registry import case
 
@@ -51,7 +51,7 @@ def dead_entries_in_the_bootstrap_list(live):
     check(len(cat.lines()) == 10, f'{len(cat.lines())} lines')
 
 
-@case()
+@case(everywhere=True)
 def share_groups_off_exits_2(live):
     """A broker whose share.version is 0: said in so many words."""
     broker = live.opened(kafka.Broker(live.version, features={'share.version': 0}))

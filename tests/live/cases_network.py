@@ -3,8 +3,7 @@
 import time
 
 import kafka
-from cases_groups import wait_members
-from cases_records import check_complete, check_settled
+from checks import check_complete, check_settled, wait_members
 from client import check, wait_until
 from proxy import Proxy
 from registry import case
@@ -84,7 +83,7 @@ def responses_in_pieces_of_7_bytes(live):
     check_settled(live, group, topic)
 
 
-@case()
+@case(everywhere=True)
 def connections_cut_while_consuming(live):
     """Five times in mid-flow: every record arrives, and nothing waits for the lock of 30 s."""
     net = live.once(Proxied)
@@ -96,7 +95,7 @@ def connections_cut_while_consuming(live):
         live.admin.produce(topic, count=20_000, first=part * 20_000)
         net.proxy.cut('cut')
     start = time.monotonic()
-    wait_until(lambda: len(set(cat.pairs())) >= 100_000, 20, '100,000 different records')
+    wait_until(lambda: len(set(cat.pairs())) >= 100_000, 25, '100,000 different records')
     live.note(f'all {time.monotonic() - start:.1f} s after the last cut')
     cat.stop()
     report = cat.report()
@@ -108,7 +107,7 @@ def connections_cut_while_consuming(live):
     check_settled(live, group, topic)
 
 
-@case()
+@case(everywhere=True)
 def half_open_connections(live):
     """The old connections hang, the broker has not noticed: new ones go on well before the lock."""
     net = live.once(Proxied)

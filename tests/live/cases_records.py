@@ -4,42 +4,9 @@ import json
 import re
 import time
 
+from checks import check_clean, check_complete, check_settled
 from client import check
-from registry import case, everything
-
-
-def check_complete(live, topic, pairs, what='records'):
-    """Each (partition, offset) of the topic exactly once."""
-    expected = everything(live.admin.end_offsets(topic))
-    got = set(pairs)
-    missing, foreign = expected - got, got - expected
-    check(not missing, f'{len(missing)} {what} missing, the first {sorted(missing)[:5]}')
-    check(not foreign, f'{len(foreign)} {what} that were never produced: {sorted(foreign)[:5]}')
-    check(len(pairs) == len(got), f'{len(pairs) - len(got)} {what} came twice')
-
-
-def check_settled(live, group, topic):
-    """The broker has everything down as done.
-
-    The lag is what tells: the start offset is only written along with the *next* change of state,
-    so that it stays behind the end of the topic for as long as nothing more happens (4.3).
-    """
-    if live.version_is_before(4, 2):
-        return  # tells no lag
-
-    deadline = time.monotonic() + 5
-    while True:
-        offsets = live.admin.group_offsets(group, topic)
-        if offsets and not any(v['lag'] for v in offsets.values()):
-            return
-        check(time.monotonic() < deadline, f'{group} is not at the end after 5 s: {offsets}')
-        time.sleep(0.1)
-
-
-def check_clean(report, records):
-    check(report['records'] == records, f'-J says {report["records"]} records, not {records}')
-    for field in ('redelivered', 'acks_failed', 'acks_unknown'):
-        check(report[field] == 0, f'-J says {field}={report[field]}')
+from registry import case
 
 
 @case('million', alone=True)
@@ -57,7 +24,7 @@ def a_million_records_once_in_3_mib(live):
     check_settled(live, group, topic)
 
 
-@case(alone=True)
+@case(alone=True, everywhere=True)
 def first_record_of_a_fresh_group_in_time(live):
     """Within 1.5 s (0.5 s before 4.3), on a cluster whose internal topics exist."""
     topic = live.topic('fresh')
@@ -69,7 +36,7 @@ def first_record_of_a_fresh_group_in_time(live):
     check(first <= limit, f'first record after {first} ms')
 
 
-@case(alone=True)
+@case(alone=True, everywhere=True)
 def first_record_of_a_known_group_within_300_ms(live):
     """A group whose share partitions exist is assigned in its first heartbeat."""
     topic = live.topic('known')
@@ -94,39 +61,6 @@ def tiny_reads_a_hundred_thousand(live):
     check_complete(live, topic, cat.pairs())
     check_clean(report, 100_000)
     check_settled(live, group, topic)
-
-
-def read_one_batch(live, which, mode):
-    topic = live.shared_topic('one-batch')
-    batches = live.broker.batches(topic)
-    check(len(batches) == 1 and batches[0][1] == 5000, f'the topic is not one batch: {batches}')
-    group = live.group('one-batch')
-    cat = live.cat(which, group, topic, '-e', '-i', '3000', '-X', f'share.acquire.mode={mode}',
-                   '-f', '%p %o %d\\n', '-J').succeed(90)
-    report = cat.report()
-    live.note(f'{report["seconds"]} s, {report["bytes_received"]:,} bytes received')
-    counts = {d for _, _, d in cat.pairs()}
-    check_complete(live, topic, [(p, o) for p, o, _ in cat.pairs()])
-    check(counts == {1}, f'delivery counts {sorted(counts)}')
-    check_settled(live, group, topic)
-
-
-@case('one-batch')
-def tiny_reads_one_batch_of_5000_batch_optimized(live):
-    """A batch of 550 KB through slots of 2 KiB, without burning a delivery attempt."""
-    read_one_batch(live, 'tiny', 'batch_optimized')
-
-
-@case('one-batch', since=(4, 2))
-def tiny_reads_one_batch_of_5000_record_limit(live):
-    """The same when only as many records are locked as there is room for."""
-    read_one_batch(live, 'tiny', 'record_limit')
-
-
-@case('one-batch')
-def default_reads_one_batch_of_5000(live):
-    """The same batch through the default limits."""
-    read_one_batch(live, 'cat', 'batch_optimized')
 
 
 def read_around_a_large_record(live, which, size, **producer):
@@ -163,7 +97,7 @@ def record_of_900_kb_is_named_and_passed_by(live):
     read_around_a_large_record(live, 'cat', 900_000, linger_ms=1000)
 
 
-@case()
+@case(everywhere=True)
 def null_and_empty_stay_apart(live):
     """Keys, values, headers and timestamps as produced."""
     topic = live.topic('fields')
@@ -203,27 +137,6 @@ def time_of_the_broker_is_shown(live):
     cat = live.cat('cat', live.group('append-time'), topic, '-c', '1', '-f', '%T\\n').succeed(30)
     shown = int(cat.lines()[0])
     check(before - 1 <= shown <= time.time() * 1000, f'shown {shown}, not about {before:.0f}')
-
-
-@case()
-def aborted_data_only_when_uncommitted_is_wanted(live):
-    """Transactions: read_committed gets the committed ones, read_uncommitted all; no markers."""
-    topic = live.topic('transactions')
-    plan = [('commit', 50), ('abort', 70), ('abort', 500), ('commit', 30), (None, 20), ('abort', 9)]
-    committed, everyone, offset = [], [], 0
-    for fate, count in plan:
-        live.admin.produce(topic, count=count, first=offset,
-                           **({'transaction': fate} if fate else {}))
-        everyone += range(offset, offset + count)
-        committed += range(offset, offset + count) if fate != 'abort' else ()
-        offset += count + (1 if fate else 0)  # the marker takes an offset too
-    for isolation, expected in ('read_committed', committed), ('read_uncommitted', everyone):
-        group = live.group('transactions', isolation=isolation)
-        cat = live.cat('cat', group, topic, '-e', '-i', '2500', '-f', '%o\\n').succeed(60)
-        offsets = [o for o, in cat.pairs()]
-        check(sorted(offsets) == expected, f'{isolation}: {len(offsets)} records, '
-              f'not {len(expected)}; wrong: {sorted(set(offsets) ^ set(expected))[:5]}')
-        check_settled(live, group, topic)
 
 
 @case()

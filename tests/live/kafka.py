@@ -10,7 +10,6 @@ Nothing here outlives the process that uses it: every JVM ends when its standard
 import atexit
 import collections
 import concurrent.futures
-import hashlib
 import itertools
 import json
 import os
@@ -25,94 +24,7 @@ import tempfile
 import threading
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-DEFAULT_VERSION = '4.3.1'
-
-# Short-lived JVMs on a small machine: start fast, keep to few threads.
-JVM_FLAGS = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto']
-LOG_FLAGS = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
-             '-Dorg.slf4j.simpleLogger.showDateTime=true',
-             '-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS']
-
-
-class Missing(Exception):
-    """Something that the live tests need is not on this machine."""
-
-
-class KafkaError(Exception):
-    """A broker did not start, or a command was refused."""
-
-
-# ---- jars and classes, cached by what they are made of
-
-def cache_dir():
-    base = os.environ.get('KSHARE_CACHE') or os.path.expanduser('~/.cache/kshare')
-    path = pathlib.Path(base)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _cached(name, fill):
-    """The cache folder `name`; on first use made by fill(path) in a temporary one, then renamed."""
-    target = cache_dir() / name
-    if target.is_dir():
-        return target
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=name + '.', dir=cache_dir()))
-    try:
-        fill(temporary)
-        temporary.rename(target)
-    except OSError:
-        if not target.is_dir():  # unless another run was faster
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
-
-
-def _run_quietly(command, what, timeout_s):
-    if not shutil.which(command[0]):
-        raise Missing(f'{command[0]} is not installed ({what} needs it)')
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          stdin=subprocess.DEVNULL, timeout=timeout_s)
-    if done.returncode != 0:
-        tail = done.stdout.decode(errors='replace')[-2000:]
-        raise KafkaError(f'{what} failed (exit {done.returncode}):\n{tail}')
-
-
-def jars(version=DEFAULT_VERSION):
-    """The folder with the jars of this Kafka release, resolved through Maven once."""
-    pom = HERE / 'pom.xml'
-    key = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
-
-    def fill(path):
-        _run_quietly(['mvn', '-q', '-B', '-f', str(pom), f'-Dkafka.version={version}',
-                      'dependency:copy-dependencies', f'-DoutputDirectory={path}',
-                      '-DincludeScope=runtime'],
-                     f'fetching Apache Kafka {version} through Maven', 900)
-    return _cached(f'kafka-{version}-{key}', fill)
-
-
-def classpath(source, version=DEFAULT_VERSION):
-    """A class path with `source` (a Java file beside this one) compiled against a release."""
-    library = jars(version)
-    text = (HERE / source).read_bytes() + library.name.encode()
-    key = hashlib.sha256(text).hexdigest()[:12]
-
-    def fill(path):
-        _run_quietly(['javac', '-nowarn', '-cp', f'{library}/*', '-d', str(path),
-                      str(HERE / source)], f'compiling {source}', 120)
-    classes = _cached(f'{pathlib.Path(source).stem}-{key}', fill)
-    return f'{classes}:{library}/*'
-
-
-def java(source, arguments, version=DEFAULT_VERSION, flags=(), **options):
-    """Starts the main class of `source`; `options` are those of subprocess.Popen."""
-    if not shutil.which('java'):
-        raise Missing('java is not installed')
-    command = ['java', *flags, *LOG_FLAGS, '-cp', classpath(source, version),
-               pathlib.Path(source).stem, *arguments]
-    return subprocess.Popen(command, **options)
-
+from jars import DEFAULT_VERSION, JVM_FLAGS, KafkaError, java
 
 # ---- ports
 
@@ -158,6 +70,9 @@ SMALL = {
     'num.network.threads': 2,
     'num.io.threads': 4,
     'log.cleaner.dedupe.buffer.size': 4 * 1024 * 1024,
+    'log.cleaner.backoff.ms': 500,  # compaction and retention soon after they are due
+    'log.initial.task.delay.ms': 500,
+    'log.retention.check.interval.ms': 1000,
     'broker.heartbeat.interval.ms': 500,
     'broker.session.timeout.ms': 4000,  # a killed broker may register again only after it
     'controller.quorum.election.timeout.ms': 200,
@@ -413,11 +328,19 @@ class Admin:
         self.call('group_config', group=group, configs=configs)
 
     def produce(self, topic, **what):
-        """count, first, size, partition, key; or records=[{key, value, headers, ...}, ...].
+        """count, first, size, size_to, partition, key, keys; or records=[{key, value, ...}, ...].
 
-        And batch_size, linger_ms, compression, transaction, bootstrap. See Tool.java.
+        And batch_size, linger_ms, compression, transaction, bootstrap. See Producers.java.
         """
         return self.call('produce', topic=topic, **what)
+
+    def transaction(self, producer, step, topic=None, **what):
+        """begin, send, commit, abort or close of a producer by name; send returns the offsets."""
+        return self.call('transaction', producer=producer, step=step, topic=topic, **what)
+
+    def read(self, topic, partition=0, isolation='read_uncommitted'):
+        """The offsets that Kafka's plain consumer reads from a partition."""
+        return self.call('read', topic=topic, partition=partition, isolation=isolation)
 
     def end_offsets(self, topic):
         return {int(p): end for p, end in self.call('end_offsets', topic=topic).items()}

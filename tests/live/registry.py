@@ -14,21 +14,23 @@ class Case:
     needs: tuple
     since: tuple
     alone: bool
+    everywhere: bool
 
     def fits(self, version):
         """Whether a broker of this version can show it at all."""
         return tuple(int(n) for n in version.split('.')[:2]) >= self.since
 
 
-def case(*needs, since=(4, 1), alone=False):
+def case(*needs, since=(4, 1), alone=False, everywhere=False):
     """Makes a function a test; its name says what is seen.
 
     needs: topics of TOPICS to fill beforehand. since: the first Kafka release that can do it.
-    alone: not beside other tests, as it measures.
+    alone: not beside other tests, as it measures. everywhere: it can tell one release from another,
+    so that it runs on each of them.
     """
     def add(function):
         CASES.append(Case(function.__name__, (function.__doc__ or '').split('\n')[0], function,
-                          needs, since, alone))
+                          needs, since, alone, everywhere))
         return function
     return add
 
@@ -40,15 +42,14 @@ def _fill(partitions, **what):
     return start
 
 
+# 5,000 records of 10 to 650 bytes in one batch.
+ONE_BATCH = {'count': 5000, 'size': 10, 'size_to': 650, 'batch_size': 1_000_000,
+             'linger_ms': 60_000}
+
 # Read by several tests, each with a group of its own; never changed once full.
 TOPICS = {
     'million': _fill(4, count=1_000_000, size=100),
     'hundred-thousand': _fill(4, count=100_000, size=100),
     # Far below max.message.bytes, far above any slot of the Tiny build.
-    'one-batch': _fill(1, count=5000, size=100, batch_size=1_000_000, linger_ms=60_000),
+    'one-batch': _fill(1, **ONE_BATCH),
 }
-
-
-def everything(counts):
-    """All (partition, offset) of a topic with these end offsets."""
-    return {(p, o) for p, end in counts.items() for o in range(end)}
