@@ -313,8 +313,9 @@ inline bool Broker::try_fetch_poll(int id, bool force) {
     const PartitionLog* log = log_of(p.tp);
     const bool known = log != nullptr;
     w.uuid(p.tp.first).array(1).i32(p.tp.second).i16(error);
-    w.i64(known ? log->end : -1).i64(known ? log->visible_end(true) : -1);
-    w.i64(known ? log->log_start : -1);
+    const bool told = known && error == kNone;  // an error comes without the log's ends
+    w.i64(told ? log->end : -1).i64(told ? log->visible_end(true) : -1);
+    w.i64(told ? log->log_start : -1);
     if (stable && known && error == kNone) w.array(0);
     else w.null();
     w.i32(-1);

@@ -255,6 +255,10 @@ struct Bench {
       renewals += ack.state == AckState::renewing ? 1u : 0u;
       held += ack.is_held() || ack.state == AckState::lost ? 1u : 0u;
       if (ack.state == AckState::renewing && !ack.record) fault("a range is still staged");
+      if (ack.state == AckState::free || ack.state == AckState::lost) continue;
+      const Lot& lot = t.lots[ack.lot];
+      if (!ack.record && ack.renews()) continue;
+      if (ack.first < lot.first || ack.last() > lot.last) fault("an ack beyond its lot");
     }
     if (t.acks.renewals() != renewals) fault("renewals miscounted");
     if (t.acks.held() != held) fault("held miscounted");

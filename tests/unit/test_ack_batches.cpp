@@ -417,6 +417,7 @@ TEST_CASE("acks whose lock may be gone do not travel with sound ones") {
   bench.give(elsewhere, 3, 1);
   bench.give(sound, 4, 2);
   bench.give(late, 5, 1);
+  bench.give(doubtful, 6, 1);
   AckClass its = AckClass::doubtful;
   CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
   CHECK(its == AckClass::sound);
@@ -426,7 +427,7 @@ TEST_CASE("acks whose lock may be gone do not travel with sound ones") {
   CHECK(bench.write(400, its) == AckBatches{{1, 1, {1}}, {5, 5, {1}}});
   CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
   CHECK(its == AckClass::doubtful);
-  CHECK(bench.write(400, its) == AckBatches{{0, 0, {1}}});
+  CHECK(bench.write(400, its) == AckBatches{{0, 0, {1}}, {6, 6, {1}}});
   CHECK_FALSE(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
   CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 2, kNow, its));
   CHECK(bench.acks.pending() == 1);

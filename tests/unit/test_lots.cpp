@@ -56,6 +56,42 @@ std::string paint(const Table& table) {
   return text;
 }
 
+// Ranges that touch, one walk over all of them, as Kafka 4.1 has it. `named`: the ranges for which
+// the walk counts.
+void check_extended(uint32_t rows, const std::vector<int64_t>& lasts, int64_t begin, int64_t end,
+                    uint32_t named) {
+  Table table(rows);
+  const int64_t first = 1;
+  uint32_t lot = kNoLot;
+  std::string wanted(10, '.');
+  const bool no_row = rows == 1 && begin > first;
+  bool broken = false;  // the walk counts no more for what is behind
+  int64_t at = first;
+  for (uint32_t i = 0; i < lasts.size(); ++i) {
+    const bool counts = (named >> i & 1) != 0;
+    const int64_t from = counts ? begin : 0;
+    const int64_t to = counts ? end : 0;
+    if (lot == kNoLot) {
+      lot = table.lots.add(0, 1, at, lasts[i]);
+      lot = table.lots.apply_walk(table.box.store, lot, from, to, 0);
+    } else {
+      lot = table.lots.extend(table.box.store, lot, lasts[i], from, to, 0);
+    }
+    broken = broken || !counts;
+    for (; at <= lasts[i]; ++at) {
+      const bool here = at >= begin && at < end && !no_row && !broken;
+      wanted[static_cast<size_t>(at)] = here ? 's' : 'm';
+    }
+  }
+  if (paint(table) != wanted) {
+    FAIL_CHECK("walk " << begin << "-" << end << " of " << lasts.size() << " ranges, " << rows
+                       << " rows: " << paint(table) << " wanted " << wanted);
+  }
+  uint32_t lots = 0;
+  for (uint32_t i = table.lots.head(0); i != kNoLot; i = table.lots.next(i)) ++lots;
+  CHECK(lots <= 2);  // not one for each range
+}
+
 }  // namespace
 
 TEST_CASE("lots of a partition ascend, whatever the order in which they come, nested ones too") {
@@ -131,6 +167,7 @@ TEST_CASE("a split lot keeps its locks, its count and its doubt in both parts") 
   table.lots[whole].lock_max = {6};
   table.lots[whole].delivery_count = 4;
   table.lots[whole].doubtful = true;
+  table.lots[whole].renew = table.lots[whole].no_renewal = true;
   const uint32_t rest = table.lots.split(whole, 15);
   REQUIRE(rest != kNoLot);
   CHECK(table.lots[whole].last == 14);
@@ -141,6 +178,8 @@ TEST_CASE("a split lot keeps its locks, its count and its doubt in both parts") 
   CHECK(table.lots[rest].lock_max == kshare::Instant{6});
   CHECK(table.lots[rest].delivery_count == 4);
   CHECK(bool{table.lots[rest].doubtful});
+  CHECK(bool{table.lots[rest].renew});
+  CHECK(bool{table.lots[rest].no_renewal});
   CHECK(table.firsts(0) == std::vector<int64_t>{10, 15});
   CHECK(table.lots.split(rest, 17) == kNoLot);
   CHECK(table.lots[rest].last == 19);
@@ -222,4 +261,59 @@ TEST_CASE("lots leave a slot in any order; what was not handed out is missing ag
     }
     CHECK(table.in_slot(0).empty());
   } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_CASE("ranges that touch make one lot: what the walk has seen is in the slot, no more") {
+  for (uint32_t rows : {1u, 3u}) {
+    for (int64_t a = 1; a < 9; ++a) {
+      for (int64_t b = a + 1; b < 10; ++b) {
+        for (int64_t begin = 0; begin < 10; ++begin) {
+          for (int64_t end = 0; end <= 10; ++end) {
+            if (end != 0 && end <= begin) continue;
+            check_extended(rows, {a, b}, begin, end, 3);
+            if (b < 9) check_extended(rows, {a, b, 9}, begin, end, 7);
+            // The broker's list did not ascend any more.
+            if (begin <= 1) check_extended(rows, {a, b}, begin, end, 1);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a lot beside another holds ack slots only, and ends with them") {
+  Table table(3);
+  const uint32_t from = table.lots.add(0, 3, 10, 19);
+  static_cast<void>(table.lots.add(0, 3, 30, 39));
+  table.lots[from].lock_min = {5};
+  table.lots[from].lock_max = {6};
+  table.lots[from].delivery_count = 4;
+  table.lots[from].doubtful = table.lots[from].renew = table.lots[from].renewing = true;
+  table.lots[from].cursor = table.lots[from].walked = 12;
+  const uint32_t beside = table.lots.add_beside(from);
+  REQUIRE(beside != kNoLot);
+  const Lot& lot = table.lots[beside];
+  CHECK(table.firsts(0) == std::vector<int64_t>{10, 10, 30});
+  CHECK(table.lots.head(0) == from);
+  CHECK(table.lots.next(from) == beside);
+  CHECK(lot.partition == 0);
+  CHECK(lot.link == 3);
+  CHECK(lot.delivery_count == 4);
+  CHECK(bool{lot.doubtful});
+  CHECK_FALSE(bool{lot.renew});
+  CHECK_FALSE(bool{lot.renewing});
+  CHECK(lot.lock_min == kshare::Instant{5});
+  CHECK(lot.lock_max == kshare::Instant{6});
+  CHECK(lot.owed() == 0);
+  CHECK_FALSE(lot.owes());
+  CHECK_FALSE(lot.missing());
+  CHECK(table.lots.first_missing(0, 3, 0) == from);
+  CHECK(table.lots.walk_limit(0, 3, 0) == INT64_MAX);
+  CHECK(table.lots.add_beside(from) == kNoLot);  // the table is full
+  CHECK(table.lots[from].last == 19);
+  table.lots[beside].open = 1;
+  CHECK_FALSE(table.lots.free_if_done(beside));
+  table.lots[beside].open = 0;
+  CHECK(table.lots.free_if_done(beside));
+  CHECK(table.firsts(0) == std::vector<int64_t>{10, 30});
 }

@@ -717,7 +717,7 @@ struct Committer : Consumer {
 
 }  // namespace
 
-TEST_CASE("posix: commit_sync polls until each acknowledgement has its answer, or its time is over") {
+TEST_CASE("posix: commit_sync polls until every ack has its answer, or its time is over") {
   static Pool pool;
   Committer good;
   good.polls_left = 1000;

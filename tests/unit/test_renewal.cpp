@@ -161,6 +161,13 @@ TEST_CASE("as many lots are staged as ack slots are free, those of other links a
   CHECK(bench.t.acks.renewals() == 0);
   CHECK(bench.t.acks.free_count() == 1);
   CHECK(bool{bench.t.lots[1].renew});  // for the next request
+  bench.say(50, Ack::accept);
+  bench.t.acks.mark_in_flight(bench.id_at(50).slot);
+  bench.t.resolve(bench.row, kLink, kshare::kafka::kNone, {});
+  renewal.stage(kLink);
+  CHECK(bench.t.acks.renewals() == 2);
+  CHECK(bench.t.acks.slot(bench.t.acks.next(bench.t.acks.head(bench.row))).first == 40);
+  renewal.unstage(bench.row);
   CHECK(bench.faults == 0);
 }
 
@@ -170,13 +177,15 @@ TEST_CASE("an answer is for the lots of its link and its partition, and for what
     bench.begin(4);
     Plan plan;
     plan.slots = {AckState::renewing};
+    plan.rest = Rest::missing;
+    plan.renew = true;
     static_cast<void>(bench.add(plan));
     static_cast<void>(bench.add(plan));
-    bench.t.lots[1].link = 2;
-    bench.send(kSlots);
     Renewal renewal(bench.t.lots, bench.t.acks);
+    bench.send(kSlots);
+    bench.t.lots[1].link = 2;
     const auto silent = [](int64_t, int64_t) {};
-    if (answer == 0) CHECK(renewal.succeeded(bench.row, 2, kNew) == 1);
+    if (answer == 0) CHECK(renewal.succeeded(bench.row, 2, kNew) == 4);
     if (answer != 0) renewal.failed(bench.row, 2, answer == 2, silent);
     CHECK(bench.t.acks.slot(bench.id_at(10).slot).state == AckState::renew_in_flight);
     CHECK(bench.t.acks.slot(bench.id_at(20).slot).state != AckState::renew_in_flight);
@@ -185,10 +194,23 @@ TEST_CASE("an answer is for the lots of its link and its partition, and for what
     CHECK_FALSE(bool{bench.t.lots[0].no_renewal});
     CHECK(bench.t.lots[0].lock_min == old_times(0).min);
     CHECK(renewal.succeeded(bench.row + 1, kLink, kNew) == 0);
-    CHECK(renewal.succeeded(bench.row, kLink, kNew) == 1);
+    CHECK(renewal.succeeded(bench.row, kLink, kNew) == 4);
     CHECK(renewal.succeeded(bench.row, kLink, {{9000}, {9000}}) == 0);  // it has its answer
     CHECK(bench.t.lots[0].lock_min == kNew.min);
   }
+}
+
+TEST_CASE(
+    "without a row, and with locks that have become shorter, the late end stays what it was") {
+  Bench bench;
+  bench.begin(1);
+  Plan plan;
+  plan.slots = {AckState::held, AckState::renewing};
+  static_cast<void>(bench.add(plan));
+  bench.send(kSlots);
+  CHECK(Renewal(bench.t.lots, bench.t.acks).succeeded(bench.row, kLink, {{900}, {910}}) == 1);
+  CHECK(bench.t.lots[0].lock_min == old_times(0).min);
+  CHECK(bench.t.lots[0].lock_max == old_times(0).max);
 }
 
 TEST_CASE("long lives: lots are renewed again and again, in part, until all is settled") {

@@ -5,6 +5,7 @@
 #include "../support/scenario.hpp"
 
 using kshare::Ack;
+using kshare::AckKind;
 using kshare::FetchSize;
 using kshare::Instant;
 using kshare::Session;
@@ -43,16 +44,29 @@ struct Talk {
     check_listed_once(q);
     return q;
   }
-  ShareRequest acknowledge(bool final, uint32_t window = 512) {
+  ShareRequest acknowledge(bool final, uint32_t window = 512, AckKind kind = AckKind::terminal,
+                           int16_t version = 2) {
     std::vector<uint8_t> bytes(window);
     kshare::Writer out{bytes.data(), window};
-    session.encode_acknowledge(out, 2, desk.tables, kshare::AckKind::terminal, final, now);
+    session.encode_acknowledge(out, version, desk.tables, kind, final, now);
     REQUIRE(out.ok());
     minibroker::Reader in(bytes.data(), out.size());
-    const ShareRequest q = minibroker::decode_share_acknowledge(in, 2);
+    const ShareRequest q = minibroker::decode_share_acknowledge(in, version);
     CHECK(in.done());
     check_listed_once(q);
     return q;
+  }
+  ShareRequest renew(uint32_t window = 512) { return acknowledge(false, window, AckKind::renewal); }
+  bool has(AckKind kind) const { return session.has_acks(desk.tables, kind, now); }
+  // One record of a lot of its own is with the application, which wants more time for it.
+  kshare::RecordId renewing(int32_t index, uint32_t link, int64_t offset) {
+    const uint32_t lot = desk.tables.lots.add(row(index), link, offset, offset);
+    desk.tables.lots[lot].lock_min = desk.tables.lots[lot].lock_max = kshare::kNever;
+    desk.tables.lots[lot].cursor = desk.tables.lots[lot].walked = offset + 1;
+    const kshare::RecordId id = desk.tables.acks.hand_out(lot, offset);
+    bool freed = false;
+    CHECK(desk.tables.acks.acknowledge(id, Ack::renew, freed).ok());
+    return id;
   }
   static void check_listed_once(const ShareRequest& q) {
     std::set<minibroker::TopicPartition> seen;
@@ -130,7 +144,7 @@ TEST_CASE("a partition in back-off leaves the session and comes back") {
 TEST_CASE("no acks in epoch 0, they go with epoch 1") {
   Talk talk;
   static_cast<void>(talk.desk.settled(talk.row(0), 1, 10, 12, Ack::accept));
-  CHECK(talk.session.has_acks(talk.desk.tables, kshare::AckKind::terminal, talk.now));
+  CHECK(talk.session.has_acks(talk.desk.tables, AckKind::terminal, talk.now));
   CHECK_FALSE(talk.fetch(512, FetchSize{}).any_acks());
   talk.session.succeeded(talk.desk.tables);
   const ShareRequest q = talk.fetch();
@@ -140,7 +154,7 @@ TEST_CASE("no acks in epoch 0, they go with epoch 1") {
   CHECK(q.parts[0].acks[0].first == 10);
   CHECK(q.parts[0].acks[0].last == 12);
   CHECK_FALSE(  // in flight
-      talk.session.has_acks(talk.desk.tables, kshare::AckKind::terminal, talk.now));
+      talk.session.has_acks(talk.desk.tables, AckKind::terminal, talk.now));
   talk.session.succeeded(talk.desk.tables);
   CHECK_FALSE(talk.fetch().any_acks());
 }
@@ -180,7 +194,7 @@ TEST_CASE("acks of another link are left to it") {
   Talk talk;
   talk.open();
   static_cast<void>(talk.desk.settled(talk.row(0), 2, 5, 5, Ack::accept));
-  CHECK_FALSE(talk.session.has_acks(talk.desk.tables, kshare::AckKind::terminal, talk.now));
+  CHECK_FALSE(talk.session.has_acks(talk.desk.tables, AckKind::terminal, talk.now));
   CHECK_FALSE(talk.fetch().any_acks());
 }
 
@@ -242,8 +256,8 @@ TEST_CASE("more than one request holds goes in several, nothing is lost, nothing
   std::map<int64_t, int> sent;
   for (int32_t i = 0; i < 12; ++i) {  // more acks than the window holds, none of them mergeable
     for (int64_t offset = 0; offset < 4; ++offset) {
-      static_cast<void>(talk.desk.settled(talk.row(i), 1, offset * 100 + i, offset * 100 + i,
-                                          Ack::accept));
+      static_cast<void>(
+          talk.desk.settled(talk.row(i), 1, offset * 100 + i, offset * 100 + i, Ack::accept));
     }
     if (talk.desk.tables.lots.free_count() < 4) break;
   }
@@ -283,4 +297,95 @@ TEST_CASE("ranges without a row end the session, or run out by themselves") {
   CHECK_FALSE(talk.session.surplus(talk.now + 30000));
   talk.session.ended(talk.desk.tables);
   CHECK_FALSE(talk.session.surplus(talk.now));
+}
+
+TEST_CASE("renewals travel alone: in a ShareAcknowledge that says so, without other acks") {
+  Talk talk;
+  talk.open();
+  CHECK_FALSE(talk.has(AckKind::renewal));
+  static_cast<void>(talk.desk.settled(talk.row(0), 1, 10, 12, Ack::accept));
+  static_cast<void>(talk.desk.settled(talk.row(1), 1, 10, 12, Ack::accept));
+  CHECK_FALSE(talk.has(AckKind::renewal));
+  static_cast<void>(talk.renewing(0, 1, 20));
+  static_cast<void>(talk.renewing(2, 1, 21));
+  CHECK(talk.has(AckKind::renewal));
+  CHECK(talk.has(AckKind::terminal));
+  const ShareRequest q = talk.renew();
+  CHECK(q.renew);
+  CHECK(q.epoch == 1);
+  REQUIRE(q.parts.size() == 2);
+  for (const auto& part : q.parts) {
+    REQUIRE(part.acks.size() == 1);
+    CHECK(part.acks[0].first == (part.tp.second == 0 ? 20 : 21));
+    CHECK(part.acks[0].types == std::vector<int8_t>{4});
+  }
+  CHECK_FALSE(talk.has(AckKind::renewal));
+  CHECK(talk.has(AckKind::terminal));
+  CHECK(talk.desk.tables.acks.pending() == 2);
+  talk.session.succeeded(talk.desk.tables);
+  const ShareRequest acks = talk.acknowledge(false);
+  CHECK_FALSE(acks.renew);
+  CHECK(acks.epoch == 2);
+  REQUIRE(acks.parts.size() == 2);
+  for (const auto& part : acks.parts) CHECK(part.acks[0].types == std::vector<int8_t>{1});
+}
+
+TEST_CASE("a ShareFetch carries no renewal, nor does the last request of a session") {
+  Talk talk;
+  talk.open();
+  static_cast<void>(talk.renewing(0, 1, 20));
+  static_cast<void>(talk.desk.settled(talk.row(0), 1, 21, 21, Ack::accept));
+  const ShareRequest q = talk.fetch();
+  CHECK_FALSE(q.renew);
+  REQUIRE(q.parts.size() == 1);
+  REQUIRE(q.parts[0].acks.size() == 1);
+  CHECK(q.parts[0].acks[0].first == 21);
+  CHECK(q.parts[0].acks[0].last == 21);
+  talk.session.succeeded(talk.desk.tables);
+  CHECK_FALSE(talk.fetch().any_acks());
+  talk.session.succeeded(talk.desk.tables);
+  CHECK_FALSE(talk.acknowledge(true).any_acks());
+  CHECK(talk.has(AckKind::renewal));
+}
+
+TEST_CASE("renewals of another link are left to it; Kafka 4.1 reads acknowledgements of its own") {
+  Talk talk;
+  talk.open();
+  static_cast<void>(talk.renewing(0, 2, 20));
+  CHECK_FALSE(talk.has(AckKind::renewal));
+  CHECK_FALSE(talk.renew().any_acks());
+  static_cast<void>(talk.desk.settled(talk.row(0), 1, 21, 21, Ack::accept));
+  const ShareRequest q = talk.acknowledge(false, 512, AckKind::terminal, 1);
+  CHECK(q.any_acks());
+  CHECK_FALSE(q.renew);
+}
+
+TEST_CASE(
+    "more renewals than one request holds go in several, each once; the session stays as is") {
+  for (uint32_t window = 140; window < 300; window += 7) {
+    Talk talk(6);
+    talk.open();
+    uint32_t made = 0;
+    for (int32_t i = 0; i < 6; ++i) {
+      for (int64_t offset = 0; offset < 3; ++offset, ++made) {
+        static_cast<void>(talk.renewing(i, 1, offset * 100 + i));
+      }
+    }
+    std::map<int64_t, int> sent;
+    int requests = 0;
+    for (; talk.has(AckKind::renewal) && requests < 30; ++requests) {
+      const ShareRequest q = talk.renew(window);
+      CHECK(q.any_acks());
+      for (const auto& part : q.parts) {
+        for (const auto& batch : part.acks) {
+          for (int64_t at = batch.first; at <= batch.last; ++at) ++sent[at];
+        }
+      }
+      talk.session.succeeded(talk.desk.tables);
+    }
+    CHECK(requests > 1);
+    CHECK(sent.size() == made);
+    for (const auto& offset : sent) CHECK(offset.second == 1);
+    CHECK(talk.fetch().parts.empty());  // listed for a renewal is not added
+  }
 }

@@ -134,11 +134,9 @@ class AckBuffer {
   RecordId find(uint32_t partition, int64_t offset) const {
     uint32_t found = kNoAck;
     for (uint32_t i = head(partition); i != kNoAck; i = next(i)) {
-      if (slots_[i].first > offset) break;
-      if (slots_[i].record && slots_[i].first == offset &&
-          (found == kNoAck || slots_[found].state == AckState::in_flight)) {
-        found = i;
-      }
+      if (!slots_[i].record || slots_[i].first != offset) continue;
+      found = i;  // of equal offsets the newest stands first
+      break;
     }
     for (uint32_t i = 0; i < slots_.size && found == kNoAck; ++i) {  // lost ones are in no list
       const AckSlot& ack = slots_[i];

@@ -5,7 +5,7 @@
 //              application asks.
 // Memory:      a row for each partition of each commit: Limits::partitions_max rows of 36 bytes,
 //              lent by Storage. Rows of finished commits make room for new ones, oldest first.
-// Errors:      make_room(): false, too much of earlier commits is unanswered. A ticket whose rows
+// Errors:      begin(): 0, too much of earlier commits is unanswered. A ticket whose rows
 //              have made room is unknown.
 #ifndef KSHARE_ACK_COMMITS_HPP
 #define KSHARE_ACK_COMMITS_HPP

@@ -50,6 +50,7 @@ struct Lot {
   bool renew : 1;       // the lock on what is not handed out is to be renewed
   bool renewing : 1;    // a renewal of some of its offsets is in flight
   bool no_renewal : 1;  // one was refused
+  bool probe : 1;       // the log begins behind its missing part: where shows at its last offset
   bool missing() const { return !give_back && !in_slot && walked <= last; }
   // Offsets nobody has seen yet.
   int64_t owed() const { return last - cursor + 1; }

@@ -148,7 +148,6 @@ class Renewal {
       acks_.mark_held(i);
       move(i, later_lot);
     }
-    static_cast<void>(lots_.free_if_done(index));
   }
   bool fits(uint32_t later_lot, uint32_t from) const {
     return later_lot != kNoLot && lots_[later_lot].delivery_count == lots_[from].delivery_count;
@@ -162,7 +161,6 @@ class Renewal {
   }
   // Records are with the application again; the slot of the range is free.
   void end_slots(uint32_t index) {
-    if (!lots_[index].used) return;
     const uint32_t partition = lots_[index].partition;
     const auto ended = [&](const AckSlot& ack) {
       return ack.lot == index && ack.state == AckState::renew_in_flight;

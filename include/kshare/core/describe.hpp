@@ -315,7 +315,11 @@ inline uint32_t format(const Event& event, char* room, uint32_t bytes) {
       out << " records: nothing more comes until it acknowledges or detaches some";
       break;
     case EventType::acks_failed:
-      place(out, event) << ": " << event.value << " acknowledgements failed: " << event.status;
+      place(out, event) << ": " << event.value << " acknowledgements failed: ";
+      // Not the topic is unknown, but the group's state of this partition at that broker.
+      if (event.status == Status{Errc::broker_error, 3}) out << "the broker has unloaded the "
+          "partition: these records are delivered again";
+      else out << event.status;
       break;
     case EventType::acks_unknown:
       out << "node " << event.node << ": the answer to " << event.value;

@@ -326,11 +326,12 @@ class Intake {
           break;
         case FetchDecoder::Item::partition:
           walked_ = false;
-          if (answer.partition_error() != kafka::kNone) on_reread_error(answer, tables);
+          on_reread_partition(answer, tables);
           break;
         case FetchDecoder::Item::records:
           walking_ = true;
-          walked_ = answer.partition_error() == kafka::kNone && is_asked_for(answer, tables);
+          walked_ = answer.partition_error() == kafka::kNone && !saw_data_ &&
+                    is_asked_for(answer, tables);
           if (walked_) {
             lots_ = &tables.lots;
             limit_ = lots_->walk_limit(row_, link_, from_);
@@ -352,24 +353,25 @@ class Intake {
     }
   }
   bool is_asked_for(const FetchDecoder& answer, const Tables& tables) const {
-    const PartitionRow& row = tables.topology.partition(row_);
-    return row.used && row.index == answer.partition() &&
-           tables.topology.topic(row.topic).id == answer.topic_id();
+    return tables.topology.find_partition(answer.topic_id(), answer.partition()) == row_;
   }
   void apply_reread(Tables& tables) {
     saw_data_ = true;
     const int64_t end = walker_.walk_end() < limit_ ? walker_.walk_end() : limit_;
     static_cast<void>(tables.lots.apply_walks(tables.store, row_, link_, from_, end, slot_));
   }
-  // The log starts behind what we hold: below that there is nothing to hand out, ever.
-  void on_reread_error(const FetchDecoder& answer, Tables& tables) {
-    if (answer.partition_error() != kafka::kOffsetOutOfRange || answer.log_start() <= from_) {
+  // What lies below the log's start can never be handed out.
+  void on_reread_partition(const FetchDecoder& answer, Tables& tables) {
+    const int16_t error = answer.partition_error();
+    if (error == kafka::kNone) {
+      saw_data_ = is_asked_for(answer, tables) &&
+                  tables.log_begins_at(row_, link_, answer.log_start(), slot_);
+    } else if (error == kafka::kOffsetOutOfRange) {
+      saw_data_ = tables.out_of_range(row_, link_, from_, slot_);
+    } else {
       leaders_changed_ = true;
-      if (kafka::is_evicted(answer.partition_error())) tables.evicted(row_, link_);
-      return;
+      if (kafka::is_evicted(error)) tables.evicted(row_, link_);
     }
-    const int64_t end = answer.log_start();
-    if (tables.lots.apply_walks(tables.store, row_, link_, from_, end, slot_)) saw_data_ = true;
   }
 
   Decoder decoder_{};

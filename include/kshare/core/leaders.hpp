@@ -262,12 +262,12 @@ class Leaders {
     const PartitionRow& row = tables.topology.partition(lot.partition);
     fetch.topic_id = tables.topology.topic(row.topic).id;
     fetch.partition = row.index;
-    fetch.offset = lot.walked;
+    fetch.offset = lot.probe ? lot.last : lot.walked;
     fetch.max_bytes = static_cast<int32_t>(tables.store.slot_bytes());
     fetch.max_wait_ms = static_cast<int32_t>(demand::kShortWaitMs);
     Writer out = peer.link.begin(Api::fetch, tables.shared);
     encode_fetch(out, fetch);
-    peer.intake.begin_reread(slot, lot.partition, lot.walked);
+    peer.intake.begin_reread(slot, lot.partition, fetch.offset);
     last_slot_ = i;
     ++tables.shared.stats.reread;
     send(peer, out, Api::fetch, fetch.max_wait_ms, tables, now);

@@ -72,6 +72,9 @@ class Locks {
  private:
   static constexpr int64_t kAgainMs = 50;
 
+  static int64_t again_ms(const Tables& tables) {
+    return tables.lock_ms / 20 < kAgainMs ? kAgainMs : tables.lock_ms / 20;
+  }
   static Instant half(const Lot& lot, const Tables& tables) {
     return {lot.lock_min.ms - tables.lock_ms / 2};
   }
@@ -98,7 +101,10 @@ class Locks {
     const Instant middle = half(lot, tables);
     if (now < middle) return earlier(middle, margin(lot, tables));
     Instant look = asked_ ? kNever : idle_since_ + tables.lock_ms / 2;
-    if (lot.renew) look = earlier(look, Instant{lot.lock_min.ms - tables.lock_ms / 4});
+    const Instant quarter{lot.lock_min.ms - tables.lock_ms / 4};  // next() waits until then
+    if (lot.renew && now < quarter) look = earlier(look, quarter);
+    // It could not be renewed when half was gone; or it was, but no row was free for the new time.
+    if (!lot.renew && can_renew(lot, tables)) look = earlier(look, now + again_ms(tables));
     return earlier(margin(lot, tables), later(look, now + 1));
   }
 

@@ -89,7 +89,7 @@ class Session {
     head.session_epoch = epoch_;
     head.max_wait_ms = size.max_wait_ms;
     head.min_bytes = size.max_records == 0 ? 0 : options.fetch_min_bytes;
-    head.max_bytes = size.max_bytes;
+    head.max_bytes = version < 2 && size.max_bytes == 0 ? 1 : size.max_bytes;  // 4.1 refuses 0
     head.max_records = size.max_records;
     head.batch_size = options.max_poll_records;
     head.acquire_mode =

@@ -164,6 +164,31 @@ struct Tables {
     }
   }
 
+  // ---- Reading again what the log has lost: a gap, which is settled out of `slot`.
+  // The log of this partition begins at `start`. True if something missing lies below.
+  bool log_begins_at(uint32_t row, uint32_t link, int64_t start, uint32_t slot) {
+    bool any = false;
+    for (uint32_t i = lots.head(row); i != kNoLot; i = lots.next(i)) {
+      Lot& lot = lots[i];
+      lot.probe = false;
+      if (lot.link != link || !lot.missing() || lot.walked >= start) continue;
+      static_cast<void>(lots.apply_walk(store, i, lot.walked, start, slot));
+      any = true;
+    }
+    return any;
+  }
+  // Nothing is at `from`. Brokers do not say where their log begins then: the next fetch is for the
+  // lot's last offset; if that is gone too, all of it is.
+  bool out_of_range(uint32_t row, uint32_t link, int64_t from, uint32_t slot) {
+    const uint32_t index = lots.first_missing(row, link, from);
+    if (index == kNoLot) return false;
+    Lot& lot = lots[index];
+    const bool gone = lot.probe || from >= lot.last;
+    lot.probe = !gone;
+    if (gone) static_cast<void>(lots.apply_walk(store, index, lot.walked, lot.last + 1, slot));
+    return true;
+  }
+
   // A fetch of this partition has failed.
   void partition_failed(uint32_t row_index, uint32_t link, const SharePartition& part,
                         Instant now) {

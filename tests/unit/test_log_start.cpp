@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// The log start moves (retention, delete-records) under records that are acquired, held or still to
+// be read again: the whole consumer against the mini broker.
+#include <doctest/doctest.h>
+
+#include "../support/invariants.hpp"
+#include "../support/scene.hpp"
+
+namespace {
+
+using kshare::Ack;
+using world::Scene;
+
+void check_tables(Scene& s) {
+  const char* const broken = invariants::broken_invariant(s.consumer().engine().tables());
+  if (broken != nullptr) FAIL_CHECK(std::string(broken));
+}
+
+// Each offset of [first, last] has been handed out.
+bool has_all(Scene& s, int64_t first, int64_t last) {
+  const auto times = s.m.times();
+  for (int64_t at = first; at <= last; ++at) {
+    if (times.count({0, at}) == 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("delete-records moves the start past what is to be read again: nothing stalls") {
+  for (const int64_t start : {int64_t{30}, int64_t{100}, int64_t{198}, int64_t{199}, int64_t{200}}) {
+    CAPTURE(start);
+    Scene s;
+    s.m.takes_max = 1;
+    s.start(1, 200);  // in one batch, of which Tiny keeps a part
+    REQUIRE(s.until_seen(10));
+    s.w.broker.set_log_start("t", 0, start);
+    s.append(0, 5);
+    const int64_t begin = s.w.now;
+    CHECK(s.w.run_until([&] { return has_all(s, start, 204); }, 20000));
+    CHECK(s.w.now - begin < 5000);
+    for (const auto& record : s.m.seen) CHECK(record.count == 1);
+    check_tables(s);
+    CHECK(s.w.close(s.m));
+    CHECK(s.stats().acks_failed == 0);
+    world::check_clean(s.w);
+  }
+}
+
+TEST_CASE("late acks below a start that has moved are accepted") {
+  Scene s;
+  s.hold_all();
+  s.start(1, 20);
+  REQUIRE(s.until_seen(20));
+  s.w.broker.set_log_start("t", 0, 15);
+  s.ack_all();
+  CHECK(s.until_settled());
+  CHECK(s.stats().acks_ok == 20);
+  CHECK(s.stats().acks_failed == 0);
+  world::check_clean(s.w);
+}
+
+TEST_CASE("the start moves several times while a huge batch is read again") {
+  Scene s;
+  s.m.takes_max = 1;
+  s.start(1, 600);
+  for (int64_t start = 50; start <= 550; start += 100) {
+    REQUIRE(s.w.run_until([&] { return !s.m.seen.empty() && s.m.seen.back().offset >= start - 45; }, 20000));
+    s.w.broker.set_log_start("t", 0, start);
+  }
+  CHECK(s.w.run_until([&] { return has_all(s, 550, 599); }, 20000));
+  check_tables(s);
+  CHECK(s.w.close(s.m));
+  world::check_clean(s.w);
+}
