@@ -2163,13 +2163,13 @@ inline constexpr Vector kVectors[] = {
     {"ShareFetch 1: session, nothing wanted",
      What::request, 78, 1,
      "0667726f757017303132333435363738393031323334353637383930310000000200000000000000000000"
-     "00000000000000000032010100",
+     "00010000000000000032010100",
      "group=group\n"
      "member=0123456789012345678901\n"
      "epoch=2\n"
      "wait=0\n"
      "min=0\n"
-     "max=0\n"
+     "max=1\n"
      "records=0\n"
      "batch=50\n"
      "mode=0\n"},
