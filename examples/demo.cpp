@@ -64,6 +64,7 @@ void fill_for_demo(minibroker::Broker& broker) {
 //   value NAME PARTITION TEXT        ok OFFSET
 //   corrupt NAME PARTITION           ok OFFSET         (its CRC is wrong)
 //   state GROUP NAME PARTITION       ok AVAILABLE ACQUIRED ACKNOWLEDGED ARCHIVED
+//   lock GROUP MS                    ok                (the group's record locks last so long)
 //   disable                          ok                (share groups are off from now on)
 // It ends when standard input does. Its first line is HOST:PORT.
 class Serving {
@@ -103,6 +104,10 @@ class Serving {
       return "ok";
     }
     words >> partition;
+    if (verb == "lock") {
+      broker_.group_settings(name).lock_ms = partition;
+      return "ok";
+    }
     if (verb == "topic") {
       broker_.add_topic(name, partition);
       return "ok";

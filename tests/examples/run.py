@@ -24,8 +24,8 @@ import traceback
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT_S = 30
 JSON_FIELDS = ['records', 'bytes', 'redelivered', 'acks_ok', 'acks_failed', 'acks_unknown', 'gaps',
-               'released', 'rejected', 'reread', 'reconnects', 'bytes_received', 'seconds',
-               'first_record_ms']
+               'released', 'rejected', 'renewed', 'renew_failed', 'expired', 'reread', 'reconnects',
+               'bytes_received', 'seconds', 'first_record_ms']
 TESTS = []
 
 
@@ -200,7 +200,7 @@ def usage_errors_exit_1_with_one_line(programs):
         ([*good, '-c', '0'], '-c'), ([*good, '-c', 'ten'], '-c'), ([*good, '-i', '5'], '-e'),
         ([*good, '-ei', '-5'], '-i'), ([*good, '-f', '%q'], '%q'), ([*good, '-f', 'a%'], '%'),
         ([*good, '-f', '\\q'], '\\q'), ([*good, '-f', '\\x4'], '\\x4'),
-        ([*good, '-A', 'renew'], 'not yet'), ([*good, '-A', 'maybe'], 'maybe'),
+        ([*good, '-A', 'renew', '-m', 'implicit'], 'explicit'), ([*good, '-A', 'maybe'], 'maybe'),
         ([*good, '-m', 'auto'], 'auto'), ([*good, '-A', 'reject', '-m', 'implicit'], 'explicit'),
         ([*good, '-X', 'group.id'], 'NAME=VALUE'), ([*good, '-X', 'no.such=1'], 'no.such'),
         ([*good, '-X', 'max.poll.records=0'], 'max.poll.records'),
@@ -344,6 +344,19 @@ def release_and_reject(programs):
         equal((result.json()['rejected'], result.json()['redelivered']), (5, 5), str(result.err))
         available, acquired, _, _ = broker.state('g')
         equal((available, acquired), (0, 0), 'rejected')
+
+
+@test
+def renew_once_and_accept(programs):
+    for name in ('kshare_cat', 'kshare_cat_tiny'):
+        with Broker(programs) as broker:
+            broker.topic(count=100)
+            result = programs.run(name, *broker.cat('-c', 100, '-A', 'renew', '-J'))
+            equal((result.code, len(result.lines())), (0, 100), str(result.err))
+            found = result.json()
+            equal((found['renewed'] >= 100, found['renew_failed'], found['acks_ok']),
+                  (True, 0, 100), str(found))
+            equal(broker.state('g'), [0, 0, 100, 0], name)
 
 
 @test
@@ -535,6 +548,28 @@ def explicit_ack_decides_by_outcome_and_attempt(programs):
         equal([line for line in seen if line[:1] != b'#'],
               [b'0 try 1 accept good\n', b'1 try 1 reject bad\n', b'2 try 1 release busy\n',
                b'2 try 2 release busy\n', b'2 try 3 accept busy\n'], 'lines')
+
+
+@test
+def explicit_ack_renews_slow_work(programs):
+    with Broker(programs) as broker:
+        broker.topic()
+        broker.do('lock', 'g', 800)
+        for text in ('slow', 'good'):
+            broker.do('value', 't', 0, text)
+        process = programs.start('explicit_ack', broker.address, 'g', 't')
+        seen = []
+        while b'0 accept after slow work\n' not in seen:
+            line = process.stdout.readline()
+            check(line, f'it ended: {seen}')
+            seen.append(line)
+        process.terminate()
+        process.communicate(timeout=TIMEOUT_S)
+        equal(process.returncode, 0, 'exit code')
+        lines = [line for line in seen if line[:1] != b'#']
+        check(b'1 try 1 accept good\n' in lines, f'others go on: {lines}')
+        check(lines.count(b'0 renew\n') >= 2, f'renewals: {lines}')
+        equal(broker.state('g'), [0, 0, 2, 0], 'settled once')
 
 
 @test
