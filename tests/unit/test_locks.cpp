@@ -335,14 +335,21 @@ TEST_CASE("while a renewal is in flight nothing is given back or lost, however l
     CAPTURE(held);
     Bench b;
     const uint32_t index = b.acquire();
-    if (held) static_cast<void>(b.hand_out(index));
+    if (held) {
+      bool freed = false;
+      for (const kshare::RecordId& id : b.hand_out(index)) {
+        CHECK(b.t.acks.acknowledge(id, Ack::renew, freed).ok());
+        b.t.acks.mark_renew_in_flight(id.slot);
+      }
+    }
     b.lot().renew = b.lot().renewing = true;
     b.run_to(kMax + 3000);
     CHECK(bool{b.lot().used});
     CHECK_FALSE(bool{b.lot().give_back});
     CHECK(b.t.shared.stats.expired == 0);
     CHECK(b.looks <= 300);
-    b.lot().renew = b.lot().renewing = false;  // refused
+    b.t.fail_renewals(b.row, kLink, false, {kshare::Errc::broker_error, 121});
+    b.lot().renew = b.lot().renewing = false;
     b.locks.plan(b.t, b.now);
     b.run_to(b.now + 100);
     CHECK(b.t.shared.stats.expired == 10);
@@ -376,13 +383,16 @@ TEST_CASE("without lots there is nothing to wait for; with several the first cou
   CHECK(b.locks.due_at() == kHalf + (-400));
 }
 
-TEST_CASE("a margin longer than half a lock: back at the margin, never renewed") {
-  Bench b;
-  b.t.shared.options.lock_margin_ms = kLockMs * 3 / 4;
-  static_cast<void>(b.acquire());
-  CHECK(b.run_until(kMax, [&] { return bool{b.lot().give_back}; }));
-  CHECK(b.now == kMin + (-kLockMs * 3 / 4));
-  CHECK(b.told(EventType::released_unseen) == 1);
+TEST_CASE("a margin near the lock itself, or longer, counts as a quarter of it") {
+  for (const int32_t margin : {kLockMs / 2, kLockMs, 10 * kLockMs}) {
+    Bench b;
+    b.t.shared.options.auto_renew = false;
+    b.t.shared.options.lock_margin_ms = margin;
+    static_cast<void>(b.acquire());
+    CHECK(b.run_until(kMax, [&] { return bool{b.lot().give_back}; }));
+    CHECK(b.now == kMin + (-kLockMs / 4));
+    CHECK(b.told(EventType::released_unseen) == 1);
+  }
 }
 
 TEST_CASE("a renewal that cannot leave does not keep the device awake") {

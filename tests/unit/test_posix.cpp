@@ -701,11 +701,11 @@ struct Committer : Consumer {
   int answers_after = 0;  // polls
   int polls = 0;
 
-  Status commit(uint32_t& ticket) {
+  Status commit(uint64_t& ticket) {
     ticket = begun.ok() ? 7 : 0;
     return begun;
   }
-  Status commit_status(uint32_t ticket) const {
+  Status commit_status(uint64_t ticket) const {
     if (ticket != 7) return {Errc::unknown_ticket, 0};
     return polls >= answers_after ? outcome : Status{Errc::in_progress, 0};
   }
@@ -723,7 +723,7 @@ TEST_CASE("posix: commit_sync polls until every ack has its answer, or its time 
   good.polls_left = 1000;
   good.answers_after = 3;
   good.outcome = {Errc::broker_error, 121};
-  uint32_t ticket = 0;
+  uint64_t ticket = 0;
   CHECK(posix::commit_sync(good, pool, 5000, &ticket) == good.outcome);
   CHECK(good.polls == 3);
   CHECK(ticket == 7);

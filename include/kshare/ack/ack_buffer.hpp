@@ -90,6 +90,16 @@ class AckBuffer {
     ++renewals_;
   }
 
+  // ok, unknown_record, or already_acknowledged: it has left.
+  Status check(RecordId id) const {
+    if (id.slot >= slots_.size || id.generation == 0) return {Errc::unknown_record, 0};
+    const AckSlot& ack = slots_[id.slot];
+    if (ack.generation != id.generation || ack.state == AckState::free) {
+      return {Errc::unknown_record, 0};
+    }
+    if (ack.state == AckState::in_flight) return {Errc::already_acknowledged, 0};
+    return {};
+  }
   // The application's word. `freed` tells whether a store slot became free by it.
   Status acknowledge(RecordId id, Ack type, bool& freed) {
     freed = false;
@@ -260,15 +270,6 @@ class AckBuffer {
   Commits commits{};
 
  private:
-  Status check(RecordId id) const {
-    if (id.slot >= slots_.size || id.generation == 0) return {Errc::unknown_record, 0};
-    const AckSlot& ack = slots_[id.slot];
-    if (ack.generation != id.generation || ack.state == AckState::free) {
-      return {Errc::unknown_record, 0};
-    }
-    if (ack.state == AckState::in_flight) return {Errc::already_acknowledged, 0};
-    return {};
-  }
   void renew(AckSlot& ack) {
     if (ack.renews()) return;
     if (ack.state == AckState::pending) {  // the last word counts

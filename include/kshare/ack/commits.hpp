@@ -3,7 +3,7 @@
 //              partition.
 // Flow:        core/custody.hpp opens a commit -> ack/ack_buffer.hpp reports each end -> the
 //              application asks.
-// Memory:      a row for each partition of each commit: Limits::partitions_max rows of 36 bytes,
+// Memory:      a row for each partition of each commit: Limits::partitions_max rows of 40 bytes,
 //              lent by Storage. Rows of finished commits make room for new ones, oldest first.
 // Errors:      begin(): 0, too much of earlier commits is unanswered. A ticket whose rows
 //              have made room is unknown.
@@ -19,11 +19,11 @@
 
 namespace kshare {
 
-using Ticket = uint32_t;  // names a commit; 0 names none
+using Ticket = uint64_t;  // names a commit; 0 names none
 
 struct CommitRow {
-  Uuid topic_id{};
   Ticket ticket = 0;
+  Uuid topic_id{};
   int32_t partition = -1;
   uint32_t records = 0;
   uint16_t open = 0;       // ack slots without an answer
@@ -112,10 +112,17 @@ class Commits {
   // False: what is oldest is not finished.
   bool forget_oldest() {
     if (oldest_ == 0 || oldest_ > last_ || oldest_ == first_open()) return false;
-    for (CommitRow& row : rows_) {
-      if (row.ticket == oldest_) row = CommitRow{};
+    Ticket next = last_ + 1;  // commits of nothing have no rows: all of them in one step
+    for (const CommitRow& row : rows_) {
+      if (row.ticket != 0 && row.ticket < next) next = row.ticket;
     }
-    ++oldest_;
+    if (next == oldest_) {
+      for (CommitRow& row : rows_) {
+        if (row.ticket == oldest_) row = CommitRow{};
+      }
+      ++next;
+    }
+    oldest_ = next;
     return true;
   }
 

@@ -51,8 +51,10 @@ class Custody {
   Status settle(Tables& tables, Leaders& leaders, RecordId id, Ack type, bool& freed, Instant now) {
     const bool known = id.slot < tables.acks.count();
     const uint32_t link = known ? tables.lots[tables.acks.slot(id.slot).lot].link : uint32_t{0};
-    if (type == Ack::renew && known && !may_renew(peers_[link], tables, now)) {
-      if (tables.acks.is_held(id)) return {Errc::cannot_renew, 0};
+    if (type == Ack::renew && known && tables.acks.slot(id.slot).is_held() &&
+        tables.acks.is_held(id) && !may_renew(peers_[link], tables, now)) {
+      refuse_renewal(tables, id, peers_[link]);
+      return {Errc::cannot_renew, 0};
     }
     const Status status = tables.acks.acknowledge(id, type, freed);
     if (status.ok() && type != Ack::renew) leaders.ack_made(link, now);
@@ -143,6 +145,13 @@ class Custody {
   static bool may_renew(const Peer& peer, const Tables& tables, Instant now) {
     if (peer.link.ready() && !peer.link.can_renew()) return false;
     return !peer.leaving || now - peer.since < tables.lock_ms;
+  }
+  static void refuse_renewal(Tables& tables, RecordId id, const Peer& peer) {
+    if (!peer.leaving) return;
+    const AckSlot& ack = tables.acks.slot(id.slot);
+    Event& event = tables.tell(EventType::renew_failed, tables.lots[ack.lot].partition,
+                               {Errc::cannot_renew, 0});
+    event.first = event.last = ack.first;
   }
   static bool waits(const Tables& tables, uint32_t partition) {
     for (uint32_t i = tables.acks.head(partition); i != kNoAck; i = tables.acks.next(i)) {

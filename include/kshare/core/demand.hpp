@@ -14,6 +14,7 @@
 namespace kshare {
 namespace demand {
 
+inline constexpr int64_t kWaitMsMin = 10;     // less would be a loop
 inline constexpr int64_t kShortWaitMs = 100;  // of a long poll while something waits behind it
 
 // The lot of this link whose bytes should be read again first: the one whose lock ends first.
@@ -72,7 +73,7 @@ inline int32_t max_wait(uint32_t link, bool crowded, const Tables& tables) {
     if (outstanding && lock_ms > 0 && wait_ms > lock_ms / 10) wait_ms = lock_ms / 10;
   }
   if (lock_ms > 0 && wait_ms > lock_ms / 4) wait_ms = lock_ms / 4;
-  return static_cast<int32_t>(wait_ms);
+  return static_cast<int32_t>(wait_ms < kWaitMsMin ? kWaitMsMin : wait_ms);
 }
 
 }  // namespace demand

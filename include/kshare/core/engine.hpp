@@ -184,6 +184,11 @@ class Engine {
   Status acknowledge(RecordId id, Ack type) {
     if (!running()) return {Errc::not_running, 0};
     if (type < Ack::accept || type > Ack::renew) return {Errc::wrong_mode, 0};
+    const bool implicit = tables_.shared.options.acknowledgement_mode == AckMode::implicit_mode;
+    if (implicit && type == Ack::renew && !tables_.acks.is_held(id)) {  // next() has accepted it
+      const Status known = tables_.acks.check(id);
+      return known.ok() ? Status{Errc::already_acknowledged, 0} : known;
+    }
     if (id == current_ && type != Ack::renew) current_ = RecordId{};
     return settle(id, type);
   }

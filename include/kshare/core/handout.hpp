@@ -41,6 +41,7 @@ class Handout {
   static void give_back(Tables& tables, uint32_t lot_index) {
     const Lot& lot = tables.lots[lot_index];
     tables.shared.stats.expired += static_cast<uint64_t>(lot.owed());
+    tables.gave_back = true;
     tables.tell_range(EventType::released_unseen, lot.partition, lot.cursor, lot.last);
     tables.give_back(lot_index);
   }
@@ -51,7 +52,7 @@ class Handout {
                       Instant now) {
     Lot& lot = tables.lots[lot_index];
     if (is_being_renewed(lot, tables, now)) return Step::waiting;
-    if (now + tables.shared.options.lock_margin_ms >= lot.lock_min) {
+    if (now + tables.margin_ms() >= lot.lock_min) {
       give_back(tables, lot_index);  // too late to work on it
       return Step::empty;
     }

@@ -51,6 +51,9 @@ class Leaders {
   Instant step(Tables& tables, Instant now) {
     tables.slot_starved = false;
     Instant wake = closing_ ? kNever : rota_.assign(tables, now);
+    // Whole batches are too much where a slow application's rest goes back at the end of each turn.
+    if (tables.gave_back && rota_.crowded(now)) strict_left_ = kStrictFetches;
+    tables.gave_back = false;
     const uint32_t behind = last_slot_;  // who got a store slot last comes last
     for (uint32_t n = 1; n < peers_.size; ++n) {
       const uint32_t i = 1 + (behind + n - 1) % (peers_.size - 1);
@@ -128,19 +131,28 @@ class Leaders {
     if (closing_ || peer.ending || peer.session.surplus(now)) {
       return end_session(i, acks, tables, now);
     }
-    if (send_renewals(i, tables, now)) return;
+    // Renewals are urgent, but after one it is the turn of all others: neither starves the other.
+    const bool others_first = peer.renewed_last;
+    if (others_first && send_others(i, acks, tables, now)) return;
+    if (send_renewals(i, tables, now) || others_first) return;
+    static_cast<void>(send_others(i, acks, tables, now));
+  }
+  bool send_others(uint32_t i, bool acks, Tables& tables, Instant now) {
+    Peer& peer = peers_[i];
+    peer.renewed_last = false;
     const Instant due = acks_due(peer, tables);
+    const bool acks_now = acks && now >= due;
     const uint32_t missing = demand::oldest_missing(i, tables);
-    if (missing != kNoLot) {
-      if (acks && now >= due) return send_acknowledge(i, AckKind::terminal, false, tables, now);
-      if (send_reread(i, missing, tables, now)) return;
+    if (missing != kNoLot && !acks_now && send_reread(i, missing, tables, now)) return true;
+    if ((missing == kNoLot || !acks_now) && send_fetch_if_room(i, tables, now)) return true;
+    if (acks_now) {
+      send_acknowledge(i, AckKind::terminal, false, tables, now);
+      return true;
     }
-    if (send_fetch_if_room(i, tables, now)) return;
-    if (acks && now >= due) return send_acknowledge(i, AckKind::terminal, false, tables, now);
     if (acks) wait(due);
-    if (peer.session.has_to_forget(tables, peer.link.target(), now)) {
-      send_fetch(i, Store::kNone, FetchSize{}, tables, now);
-    }
+    if (!peer.session.has_to_forget(tables, peer.link.target(), now)) return false;
+    send_fetch(i, Store::kNone, FetchSize{}, tables, now);
+    return true;
   }
   void wait(Instant until) { wake_ = earlier(wake_, until); }
 
@@ -156,7 +168,7 @@ class Leaders {
     FetchSize size;
     uint32_t slot = Store::kNone;
     if (!has_lots && !peer.recovering) {
-      size = demand::fetch_size(i, fragments_ != 0, tables);
+      size = demand::fetch_size(i, strict_left_ != 0, tables);
       if (size.max_records > 0) slot = tables.store.reserve(i);
       if (slot == Store::kNone) {  // no room: nothing to open a session for yet
         tables.slot_starved = tables.slot_starved || size.max_records > 0;
@@ -191,7 +203,7 @@ class Leaders {
   bool send_fetch_if_room(uint32_t i, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
     if (!peer.session.has_partitions(tables, peer.link.target(), now)) return false;
-    const FetchSize size = demand::fetch_size(i, fragments_ != 0, tables);
+    const FetchSize size = demand::fetch_size(i, strict_left_ != 0, tables);
     if (size.max_records == 0) return false;
     const uint32_t slot = tables.store.reserve(i);
     if (slot == Store::kNone) {
@@ -208,6 +220,7 @@ class Leaders {
           rota_.crowded(now) || now < peer.brief_until || takes_last_slot(i, tables);
       size.max_wait_ms = demand::max_wait(i, tight, tables);
       last_slot_ = i;
+      if (strict_left_ != 0) --strict_left_;
     }
     Writer out = peer.link.begin(Api::share_fetch, tables.shared);
     peer.session.encode_fetch(out, peer.link.version(Api::share_fetch), tables,
@@ -215,6 +228,7 @@ class Leaders {
     peer.intake.begin_share_fetch(slot, tables);
     peer.wait_ms = size.max_wait_ms;
     ++tables.shared.stats.fetches;
+    peer.acks_since = kNever;  // looked at again after the answer
     send(peer, out, Api::share_fetch, size.max_wait_ms, tables, now);
   }
   // Locks are renewed in requests of their own: a ShareFetch that renews brings no records.
@@ -226,6 +240,7 @@ class Leaders {
     if (tables.renewing) renewal.stage(i);
     const bool any = peer.session.has_acks(tables, AckKind::renewal, now);
     if (any) send_acknowledge(i, AckKind::renewal, false, tables, now);
+    peer.renewed_last = any;
     for (uint32_t row = 0; row < tables.topology.partition_count(); ++row) renewal.unstage(row);
     return any;
   }
@@ -236,6 +251,7 @@ class Leaders {
     peer.session.encode_acknowledge(out, version, tables, kind, final, now);
     peer.intake.begin_acknowledge(version, tables);
     ++tables.shared.stats.acknowledges;
+    if (kind == AckKind::terminal) peer.acks_since = kNever;
     send(peer, out, Api::share_acknowledge, 0, tables, now);
   }
   // An idle long poll must not keep a slot that another link will want.
@@ -276,7 +292,6 @@ class Leaders {
   void send(Peer& peer, Writer& out, Api api, int64_t wait_ms, Tables& tables, Instant now) {
     peer.link.send(out, api, now, tables.shared.options.request_timeout_ms + wait_ms,
                    tables.shared);
-    if (api != Api::fetch) peer.acks_since = kNever;  // looked at again after the answer
   }
 
   // ---- Verdicts.
@@ -310,9 +325,7 @@ class Leaders {
     // A batch that others hold in pieces: whole batches would bring more pieces than there are
     // rows.
     if (peer.intake.surplus() != 0 || peer.intake.fragments() * 4 > tables.lots.count()) {
-      fragments_ = kFragmentsLast;
-    } else if (fragments_ != 0) {
-      --fragments_;
+      strict_left_ = kStrictFetches;
     }
     if (peer.intake.surplus() != 0) {
       peer.session.note_surplus(now + tables.lock_ms);
@@ -347,13 +360,13 @@ class Leaders {
     event.node = peer.link.target();
   }
 
-  static constexpr uint32_t kFragmentsLast = 100;  // answers
+  static constexpr uint32_t kStrictFetches = 100;
 
   Span<Peer> peers_{};
   Rota rota_{};
   Instant wake_{};
   uint32_t last_slot_ = 0;
-  uint32_t fragments_ = 0;  // so many answers yet, fetches ask for no more than lots are free
+  uint32_t strict_left_ = 0;  // so many fetches yet ask for no more than lots are free
   bool closing_ = false;
 };
 

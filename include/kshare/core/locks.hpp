@@ -53,8 +53,10 @@ class Locks {
   void expire(Tables& tables, bool closing, Instant now) {
     for (uint32_t i = 0; i < tables.lots.count(); ++i) {
       Lot& lot = tables.lots[i];
-      if (!lot.used || lot.renewing) continue;  // the answer to a renewal will tell
-      if (now >= lot.lock_max) {
+      if (!lot.used) continue;
+      if (lot.renewing) {  // the answer will tell about what is being renewed
+        if (now >= lot.lock_max) tables.lose_not_renewing(i);
+      } else if (now >= lot.lock_max) {
         tables.lose_lot(i, {Errc::lock_lost, 0});
       } else if (lot.owes()) {
         if (is_late(lot, tables, now) || nobody_takes(lot, tables, now)) {
@@ -79,7 +81,7 @@ class Locks {
     return {lot.lock_min.ms - tables.lock_ms / 2};
   }
   static Instant margin(const Lot& lot, const Tables& tables) {
-    return {lot.lock_min.ms - tables.shared.options.lock_margin_ms};
+    return {lot.lock_min.ms - tables.margin_ms()};
   }
   static bool is_late(const Lot& lot, const Tables& tables, Instant now) {
     return now >= margin(lot, tables);
@@ -104,7 +106,10 @@ class Locks {
     const Instant quarter{lot.lock_min.ms - tables.lock_ms / 4};  // next() waits until then
     if (lot.renew && now < quarter) look = earlier(look, quarter);
     // It could not be renewed when half was gone; or it was, but no row was free for the new time.
-    if (!lot.renew && can_renew(lot, tables)) look = earlier(look, now + again_ms(tables));
+    // On a grid: answers come and go, and each plans anew.
+    const int64_t grid = again_ms(tables);
+    const Instant again = middle + ((now - middle) / grid + 1) * grid;
+    if (!lot.renew && can_renew(lot, tables)) look = earlier(look, again);
     return earlier(margin(lot, tables), later(look, now + 1));
   }
 

@@ -57,7 +57,8 @@ struct Options {
 
   // kshare's own.
   int32_t ack_linger_ms = 20;   // how long an acknowledgement waits for company before it is sent
-  int32_t lock_margin_ms = 100; // a record whose lock ends within this time is not handed out
+  int32_t lock_margin_ms = 100; // a record whose lock ends within this time is not handed out;
+                                // a quarter of the lock at most
   bool auto_renew = true;       // while records are taken, the locks of those that wait are renewed
   Unusable too_large = Unusable::release;    // a record larger than a store slot
   Unusable undecodable = Unusable::release;  // no codec for its batch, or damaged inside

@@ -87,6 +87,7 @@ class Rota {
       return;
     }
     peer.ending = true;
+    if (leads) turn_over_ = earlier(turn_over_, crowded_until_);  // it may be back by then
     const bool connected = peer.link.ready();
     if (connected && (peer.session.is_open() || tables.has_lots(i) || peer.link.busy())) return;
     for (uint32_t lot = 0; lot < tables.lots.count(); ++lot) {
@@ -116,7 +117,7 @@ class Rota {
       leave(peers_[oldest], now);
       peers_[oldest].ending = true;
     }
-    turn_over_ = later(now, over);
+    turn_over_ = earlier(turn_over_, later(now, over));
   }
 
   Span<Peer> peers_{};

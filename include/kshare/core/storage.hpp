@@ -41,6 +41,7 @@ struct Peer {
   uint8_t quick_answers = 0;
   bool ending = false;      // the session is to be ended; opened again unless leaving
   bool leaving = false;     // the link is to be free for another leader
+  bool renewed_last = false;  // the last request renewed locks
   bool recovering = false;  // the connection was lost with records acquired, perhaps unseen
 };
 

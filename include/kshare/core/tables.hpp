@@ -30,8 +30,15 @@ struct Tables {
   int32_t lock_ms = 0;       // how long a lock lasts in this group, as told last; 0: not yet
   bool giving_back = false;  // some lot has give_back set
   bool renewing = false;     // some lot has renew set
+  bool gave_back = false;    // records were given back because nobody took them in time
   bool slot_starved = false; // a leader waits for a store slot: long polls must be short
   bool retry_acks = false;   // the answer just read wants acks again, after a back-off
+
+  // lock.margin.ms; a margin near the lock itself would leave no time for any record.
+  int64_t margin_ms() const {
+    const int64_t wanted = shared.options.lock_margin_ms;
+    return wanted < lock_ms / 4 ? wanted : lock_ms / 4;
+  }
 
   // An event about a partition; `row` names it.
   Event& tell(EventType type, uint32_t row, Status status = {}) {
@@ -121,6 +128,12 @@ struct Tables {
     lose(row, why, [&](const AckSlot& ack) { return ack.lot == lot_index; });
     if (lots[lot_index].used) static_cast<void>(lots.free_if_done(lot_index));
   }
+  // The same while a renewal is in flight: only what the application holds and has not renewed.
+  void lose_not_renewing(uint32_t lot_index) {
+    lose(lots[lot_index].partition, {Errc::lock_lost, 0}, [&](const AckSlot& ack) {
+      return ack.lot == lot_index && ack.state == AckState::held;
+    });
+  }
   // A range was acquired anew: what we still believed to hold of it was lost in between.
   void supersede(uint32_t row, int64_t first, int64_t last) {
     bool touched = false;
@@ -141,12 +154,14 @@ struct Tables {
   }
 
   // The broker has put this partition out of its memory: what was not handed out is free there, and
-  // will be handed out again by whoever leads it.
+  // will be handed out again by whoever leads it. Acks for the rest may still find it, but do not
+  // travel with those of what is acquired anew.
   void evicted(uint32_t row_index, uint32_t link) {
     for (uint32_t i = lots.head(row_index); i != kNoLot;) {
       const uint32_t next = lots.next(i);
       if (lots[i].link == link) {
         drop_undelivered(i);
+        lots[i].doubtful = true;
         static_cast<void>(lots.free_if_done(i));
       }
       i = next;
@@ -194,6 +209,8 @@ struct Tables {
                         Instant now) {
     if (kafka::names_a_leader(part.error)) {
       follow_leader(row_index, link, part.leader_id, part.leader_epoch);
+    } else if (kafka::is_evicted(part.error)) {
+      evicted(row_index, link);
     }
     PartitionRow& row = topology.partition(row_index);
     // On a grid, so that many partitions in error are asked for again in few requests.

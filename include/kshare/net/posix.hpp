@@ -351,8 +351,8 @@ Status close(Consumer& consumer, Pool& pool, int64_t timeout_ms) {
 // timed_out after `timeout_ms` (what is still open goes on). `ticket`, if given, is for
 // consumer.commit_result(): partition by partition.
 template <class Consumer, class Pool>
-Status commit_sync(Consumer& consumer, Pool& pool, int64_t timeout_ms, uint32_t* ticket = nullptr) {
-  uint32_t its = 0;
+Status commit_sync(Consumer& consumer, Pool& pool, int64_t timeout_ms, uint64_t* ticket = nullptr) {
+  uint64_t its = 0;
   const Status begun = consumer.commit(its);
   if (ticket != nullptr) *ticket = its;
   if (!begun.ok()) return begun;
