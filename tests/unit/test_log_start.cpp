@@ -28,7 +28,7 @@ bool has_all(Scene& s, int64_t first, int64_t last) {
 }  // namespace
 
 TEST_CASE("delete-records moves the start past what is to be read again: nothing stalls") {
-  for (const int64_t start : {int64_t{30}, int64_t{100}, int64_t{198}, int64_t{199}, int64_t{200}}) {
+  for (const int64_t start : {30, 100, 198, 199, 200}) {
     CAPTURE(start);
     Scene s;
     s.m.takes_max = 1;
@@ -65,7 +65,8 @@ TEST_CASE("the start moves several times while a huge batch is read again") {
   s.m.takes_max = 1;
   s.start(1, 600);
   for (int64_t start = 50; start <= 550; start += 100) {
-    REQUIRE(s.w.run_until([&] { return !s.m.seen.empty() && s.m.seen.back().offset >= start - 45; }, 20000));
+    REQUIRE(s.w.run_until(
+        [&] { return !s.m.seen.empty() && s.m.seen.back().offset >= start - 45; }, 20000));
     s.w.broker.set_log_start("t", 0, start);
   }
   CHECK(s.w.run_until([&] { return has_all(s, 550, 599); }, 20000));
