@@ -5,6 +5,7 @@ import time
 import kafka
 from checks import check_complete, check_settled, wait_members
 from client import check, wait_until
+from ledger import Ledger
 from registry import case
 
 PLACE = '%p %o\\n'
@@ -80,6 +81,34 @@ def leader_moves_while_consuming(live):
         live.note(f'move {step}: all after {time.monotonic() - start:.1f} s')
     cat.stop()
     check_complete(live, topic, sorted(set(cat.pairs())))
+
+
+@case()
+def acknowledgements_after_the_leader_moved(live):
+    """Made for a leader that is none any more: refused and told; the records come again.
+
+    With the same delivery count: the new leader does not know that they had been handed out.
+    """
+    three = live.once(Three)
+    live = live.at(three)
+    topic, group = live.topic('acks-move'), live.group('acks-move', lock_ms=10_000)
+    live.admin.produce(topic, count=100)
+    worker = live.worker('worker', group, [topic], 'hold=100', 'late=100', 'accept=0',
+                         'late_ms=3000')
+    worker.wait_lines(100)
+    three.lead_alone(topic, live.admin.leaders(topic)[0] % 3 + 1)
+    check(' accept' not in worker.out().decode(), 'accepted too early')
+    worker.succeed(40)
+    ledger, report = Ledger([worker]), worker.report()
+    live.note(', '.join(f'{report[k]} {k}' for k in (
+        'records', 'redelivered', 'acks_ok', 'acks_failed', 'acks_unknown', 'expired')))
+    ledger.check_every_record(live, [topic])
+    check(len(ledger.accepted()) == 100, f'{len(ledger.accepted())} accepted')
+    check(report['acks_ok'] >= 100, f'{report["acks_ok"]} acks ok')
+    again = len(ledger.all()) - 100
+    check(again <= report['acks_failed'] + report['acks_unknown'],
+          f'{again} came again, {report["acks_failed"]} failures told')
+    check_settled(live, group, topic)
 
 
 @case()

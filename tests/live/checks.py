@@ -22,7 +22,7 @@ def check_complete(live, topic, pairs, what='records'):
     check(len(pairs) == len(got), f'{len(pairs) - len(got)} {what} came twice')
 
 
-def check_settled(live, group, topic):
+def check_settled(live, group, topic, timeout_s=5):
     """The broker has everything down as done.
 
     The lag is what tells: the start offset is only written along with the *next* change of state,
@@ -31,12 +31,13 @@ def check_settled(live, group, topic):
     if live.version_is_before(4, 2):
         return  # tells no lag
 
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + timeout_s
     while True:
         offsets = live.admin.group_offsets(group, topic)
         if offsets and not any(v['lag'] for v in offsets.values()):
             return
-        check(time.monotonic() < deadline, f'{group} is not at the end after 5 s: {offsets}')
+        check(time.monotonic() < deadline,
+              f'{group} is not at the end after {timeout_s} s: {offsets}')
         time.sleep(0.1)
 
 

@@ -10,12 +10,23 @@ from client import Cat, Skip
 from registry import TOPICS
 
 
+# The programs under test: the option that names each, and what it is.
+PROGRAMS = {
+    'cat': ('kshare-cat', 'the program under test'),
+    'tiny': ('kshare-cat-tiny', 'the same with Tiny limits'),
+    'worker': ('worker', 'an explicit member that keeps a ledger'),
+    'worker_tiny': ('worker-tiny', 'the same with Tiny limits'),
+    'explicit_ack': ('explicit-ack', 'the example'),
+}
+
+
 class Shared:
     """What all the tests share: broker, admin client, filled topics, names already taken."""
 
     def __init__(self, options, version):
         self.version = version
-        self.programs = {'cat': options.kshare_cat, 'tiny': options.kshare_cat_tiny}
+        self.programs = {which: getattr(options, option.replace('-', '_'))
+                         for which, (option, _) in PROGRAMS.items()}
         self.broker = None
         self.admin = None
         self.kept = {}
@@ -57,7 +68,9 @@ class Live:
                      'heartbeat_ms': 'share.heartbeat.interval.ms',
                      'isolation': 'share.isolation.level',
                      'reset': 'share.auto.offset.reset',
-                     'attempts': 'share.delivery.count.limit'}  # from 4.3 on
+                     # From 4.3 on:
+                     'attempts': 'share.delivery.count.limit',
+                     'renewals': 'share.renew.acknowledge.enable'}
 
     def __init__(self, shared):
         self._shared = shared
@@ -107,15 +120,19 @@ class Live:
         return group
 
     def program(self, which, *arguments, pipe=False):
-        """Runs kshare_cat ('cat') or its Tiny build ('tiny') with these arguments."""
+        """Runs one of PROGRAMS with these arguments."""
         path = self._shared.programs[which]
         if not path:
-            raise Skip(f'--kshare-cat{"-tiny" if which == "tiny" else ""} not given')
+            raise Skip(f'--{PROGRAMS[which][0]} not given')
         return self.opened(Cat([*shlex.split(path), *arguments], pipe=pipe))
 
     def cat(self, which, group, topic, *arguments, pipe=False):
         return self.program(which, '-b', self.broker.bootstrap, '-g', group, '-t', topic,
                             *arguments, pipe=pipe)
+
+    def worker(self, which, group, topics, *arguments):
+        """Runs worker.cpp ('worker', 'worker_tiny'); arguments: its NAME=VALUE."""
+        return self.program(which, self.broker.bootstrap, group, ','.join(topics), *arguments)
 
     def java(self, group, topic, *arguments):
         """The same command line carried out by Kafka's own share consumer."""

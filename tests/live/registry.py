@@ -13,24 +13,25 @@ class Case:
     run: typing.Callable
     needs: tuple
     since: tuple
+    before: tuple
     alone: bool
     everywhere: bool
 
     def fits(self, version):
         """Whether a broker of this version can show it at all."""
-        return tuple(int(n) for n in version.split('.')[:2]) >= self.since
+        return self.since <= tuple(int(n) for n in version.split('.')[:2]) < self.before
 
 
-def case(*needs, since=(4, 1), alone=False, everywhere=False):
+def case(*needs, since=(4, 1), before=(9, 9), alone=False, everywhere=False):
     """Makes a function a test; its name says what is seen.
 
     needs: topics of TOPICS to fill beforehand. since: the first Kafka release that can do it.
-    alone: not beside other tests, as it measures. everywhere: it can tell one release from another,
-    so that it runs on each of them.
+    before: the first that no longer does. alone: not beside other tests, as it measures.
+    everywhere: it can tell one release from another, so that it runs on each of them.
     """
     def add(function):
         CASES.append(Case(function.__name__, (function.__doc__ or '').split('\n')[0], function,
-                          needs, since, alone, everywhere))
+                          needs, since, before, alone, everywhere))
         return function
     return add
 

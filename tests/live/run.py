@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Live tests: kshare_cat against a real Apache Kafka on loopback.
 
-    run.py --kshare-cat PATH --kshare-cat-tiny PATH [--only PATTERN] [--kafka VERSION] [--bench]
+    run.py --kshare-cat PATH --kshare-cat-tiny PATH --worker PATH --worker-tiny PATH
+           --explicit-ack PATH [--only PATTERN] [--kafka VERSION] [--bench]
 
 Without --kafka every supported release has its turn: one of them with all the tests, the others
 with those that can tell one release from another. One line a test, the last one "N passed, N
-failed, N skipped". A part that is missing (Java, Maven, one of the two programs) is a skip for a
+failed, N skipped". A part that is missing (Java, Maven, one of the programs) is a skip for a
 user and, with --strict or in CI, a failure.
 """
 import argparse
@@ -33,11 +34,14 @@ import cases_members  # noqa: E402,F401
 import cases_topics  # noqa: E402,F401
 import cases_transactions  # noqa: E402,F401
 import cases_log  # noqa: E402,F401
+import cases_ledger  # noqa: E402,F401
+import cases_renew  # noqa: E402,F401
+import cases_commit  # noqa: E402,F401
 import cases_faults  # noqa: E402,F401
 import cases_network  # noqa: E402,F401
 import cases_cluster  # noqa: E402,F401
 from client import Failure, Skip  # noqa: E402
-from live import Live, Shared  # noqa: E402
+from live import PROGRAMS, Live, Shared  # noqa: E402
 from registry import CASES  # noqa: E402
 
 
@@ -119,8 +123,8 @@ def in_words(counts):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--kshare-cat', metavar='PATH', help='the program under test')
-    parser.add_argument('--kshare-cat-tiny', metavar='PATH', help='the same with Tiny limits')
+    for option, what in PROGRAMS.values():
+        parser.add_argument('--' + option, metavar='PATH', help=what)
     parser.add_argument('--kafka', metavar='VERSION', action='append',
                         help='all the tests on this release; may be repeated')
     parser.add_argument('--only', metavar='PATTERN', action='append',

@@ -7,12 +7,14 @@
 // Errors:      exit 0 done, 1 usage, 2 failed.
 //
 //   seed=1          of the mix
-//   accept=100 release=0 reject=0 renew=0 forget=0   weights; renew: renewed once, then accepted;
-//                   forget: never acknowledged, its lock runs out
-//   work_ms=0       blocking work on each record
+//   accept=100 release=0 reject=0 renew=0 forget=0 late=0   weights; renew: renewed once, then
+//                   accepted; forget: never acknowledged, its lock runs out; late: accepted after
+//                   late_ms
+//   work_ms=0       blocking work on each record; work_at=0: only on that one
 //   hold=0          so many records are held and settled in random order
 //   count=0         ends after so many records; idle_ms=2000: or after such a time without one
-//   commit=0        commit_sync after so many acknowledgements
+//   commit=0        commit_sync after so many acknowledgements, within commit_ms=10000
+//   leave=0         unsubscribes after so many records, settles what it holds and ends
 //   others are properties, as -X of kshare_cat
 #include <unistd.h>
 
@@ -46,13 +48,15 @@ kshare::posix::TcpPool<kLimits> net;
 // Gives its numbers by name; what is not in it is not known.
 std::map<std::string, long> numbers = {{"seed", 1},    {"accept", 100}, {"release", 0},
                                        {"reject", 0},  {"renew", 0},    {"forget", 0},
-                                       {"work_ms", 0}, {"hold", 0},     {"count", 0},
-                                       {"commit", 0},  {"idle_ms", 2000}};
+                                       {"late", 0},    {"late_ms", 0},  {"hold", 0},
+                                       {"work_ms", 0}, {"work_at", 0}, {"count", 0},
+                                       {"commit", 0},  {"commit_ms", 10000},
+                                       {"leave", 0},   {"idle_ms", 2000}};
 
 struct Held {
   kshare::RecordId id;
-  std::string place;
-  bool renewed = false;
+  std::string place;  // topic, partition, offset, delivery count and a number, as printed
+  kshare::Instant due{};  // of one that is accepted late
 };
 
 class Worker {
@@ -69,14 +73,16 @@ class Worker {
     for (kshare::Instant now = net.now(); consumer_.poll(now); now = net.now()) {
       report_events();
       accept_renewed();
+      accept_late(now);
       Record record;
-      const bool enough = numbers["count"] != 0 && taken_ == numbers["count"];
+      const bool enough = is_enough();
       const bool one = !enough && consumer_.next(record, now);
       if (one) take(record);
       while (held_.size() > static_cast<size_t>(one ? numbers["hold"] : 0)) settle_one();
-      if (one || !renewing_.empty() || consumer_.assignment_count() == 0) idle_since = net.now();
+      const bool busy = !renewing_.empty() || !late_.empty();
+      if (one || busy || consumer_.assignment_count() == 0) idle_since = net.now();
       const int64_t idle = net.now() - idle_since;
-      if (renewing_.empty() && (enough || idle >= numbers["idle_ms"])) return finish();
+      if (!busy && (enough || idle >= numbers["idle_ms"])) return finish();
       std::fflush(stdout);
       if (!one) net.wait(consumer_, 100);
     }
@@ -91,14 +97,26 @@ class Worker {
     return 2;
   }
 
+  // By count, or by leave, which is when it unsubscribes.
+  bool is_enough() {
+    if (numbers["leave"] != 0 && taken_ == numbers["leave"] && !left_) {
+      left_ = true;
+      std::printf("unsubscribe %d\n", static_cast<int>(consumer_.unsubscribe().code));
+    }
+    return left_ || (numbers["count"] != 0 && taken_ == numbers["count"]);
+  }
   void take(const Record& record) {
     ++taken_;
     Held held;
     held.id = record.id;
     held.place = std::string(record.topic) + " " + std::to_string(record.partition) + " " +
-                 std::to_string(record.offset);
-    std::printf("take %s %d\n", held.place.c_str(), record.delivery_count);
-    if (numbers["work_ms"] != 0) ::usleep(static_cast<useconds_t>(numbers["work_ms"] * 1000));
+                 std::to_string(record.offset) + " " + std::to_string(record.delivery_count) + " " +
+                 std::to_string(taken_);
+    std::printf("take %s\n", held.place.c_str());
+    if (numbers["work_ms"] != 0 && (numbers["work_at"] == 0 || taken_ == numbers["work_at"])) {
+      std::fflush(stdout);
+      ::usleep(static_cast<useconds_t>(numbers["work_ms"] * 1000));
+    }
     if (numbers["hold"] != 0) static_cast<void>(consumer_.detach(record));
     held_.push_back(held);
   }
@@ -106,11 +124,13 @@ class Worker {
   // One of those held, by chance.
   void settle_one() {
     const size_t index = held_.size() == 1 ? 0 : random_() % held_.size();
-    const Held held = held_[index];
+    Held held = held_[index];
     held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
     const std::string word = draw();
-    if (word == "forget") {
-      std::printf("forget %s\n", held.place.c_str());
+    if (word == "forget" || word == "late") {
+      std::printf("%s %s\n", word.c_str(), held.place.c_str());
+      held.due = net.now() + numbers["late_ms"];
+      if (word == "late") late_.push_back(held);
       return;
     }
     const Ack ack = word == "accept"    ? Ack::accept
@@ -124,11 +144,15 @@ class Worker {
     const Status status = consumer_.acknowledge(held.id, ack);
     std::printf("%s %s %d\n", word.c_str(), held.place.c_str(), static_cast<int>(status.code));
     if (numbers["commit"] == 0 || ++acks_ % numbers["commit"] != 0) return;
-    const Status committed = kshare::posix::commit_sync(consumer_, net, 10000);
-    std::printf("commit %d %d\n", static_cast<int>(committed.code), committed.detail);
+    std::fflush(stdout);
+    const kshare::Instant began = net.now();
+    const Status committed = kshare::posix::commit_sync(consumer_, net, numbers["commit_ms"]);
+    std::printf("commit %d %d %lld\n", static_cast<int>(committed.code), committed.detail,
+                static_cast<long long>(net.now() - began));
   }
   std::string draw() {
-    static const char* const kWords[] = {"accept", "release", "reject", "renew", "forget"};
+    static const char* const kWords[] = {"accept", "release", "reject",
+                                         "renew",  "forget",  "late"};
     long sum = 0;
     for (const char* word : kWords) sum += numbers[word];
     long at = static_cast<long>(random_() % static_cast<unsigned long>(sum));
@@ -146,6 +170,12 @@ class Worker {
       }
       say(renewing_[i], "accept", Ack::accept);
       renewing_.erase(renewing_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+  void accept_late(kshare::Instant now) {  // the first of them is due first
+    while (!late_.empty() && now >= late_.front().due) {
+      say(late_.front(), "accept", Ack::accept);
+      late_.erase(late_.begin());
     }
   }
   bool is_renewing(kshare::RecordId id) {
@@ -186,6 +216,8 @@ class Worker {
   std::mt19937 random_;
   std::vector<Held> held_;
   std::vector<Held> renewing_;
+  std::vector<Held> late_;
+  bool left_ = false;
   long taken_ = 0;
   long acks_ = 0;
 };

@@ -263,7 +263,10 @@ inline void format_records(const Event& event, TextOut& out) {
   } else if (event.type == EventType::lock_expired) {
     out << "its lock ran out while the application held it; it will be delivered again";
   } else if (event.type == EventType::renew_failed) {
-    out << "not renewed: " << event.status;
+    const bool either = event.status == Status{Errc::broker_error, 121};  // the broker says no more
+    out << "not renewed: ";
+    if (either) out << "its lock is gone, or share.renew.acknowledge.enable is off for the group";
+    else out << event.status;
   } else {
     out << "given back, nobody took them in time";
   }
