@@ -149,6 +149,8 @@ def run_bench(options):
 def main():
     options = parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is closed
+    # A shell's background job ignores SIGINT, and so would each program of ours: a JVM never ends.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     versions = options.kafka or jars.VERSIONS
     if options.list:
         for version in versions:
