@@ -166,8 +166,7 @@ class AckBuffer {
     Tagged count;
     for (uint32_t i = head(partition); i != kNoAck; i = next(i)) {
       AckSlot& ack = slots_[i];
-      const bool waits = ack.state == AckState::pending || ack.state == AckState::in_flight;
-      if (!waits || ack.commit != 0) continue;
+      if (!ack.is_unanswered() || ack.commit != 0) continue;
       ack.commit = tag & 0xFu;
       ++count.slots;
       count.records += ack.record ? 1 : 0;

@@ -47,6 +47,8 @@ struct AckSlot {
   uint8_t commit : 4;  // the commit that waits for it (Commits::tag), 0: none
 
   int64_t last() const { return first + span; }
+  // Acknowledged, without an answer; `commit` tells whether one has named it.
+  bool is_unanswered() const { return state == AckState::pending || state == AckState::in_flight; }
   bool renews() const { return state == AckState::renewing || state == AckState::renew_in_flight; }
   // The application has it, and its lock holds as far as we know.
   bool is_held() const { return record && (state == AckState::held || renews()); }

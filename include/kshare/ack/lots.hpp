@@ -28,6 +28,12 @@ namespace kshare {
 
 inline constexpr uint32_t kNoLot = UINT32_MAX;
 
+// When a lock ends: not before `min`, not after `max`.
+struct LockTimes {
+  Instant min{};
+  Instant max{};
+};
+
 struct Lot {
   int64_t first = 0;
   int64_t last = -1;
@@ -51,6 +57,10 @@ struct Lot {
   bool renewing : 1;    // a renewal of some of its offsets is in flight
   bool no_renewal : 1;  // one was refused
   bool probe : 1;       // the log begins behind its missing part: where shows at its last offset
+  void set_lock(const LockTimes& times) {
+    lock_min = times.min;
+    lock_max = times.max;
+  }
   bool missing() const { return !give_back && !in_slot && walked <= last; }
   // Offsets nobody has seen yet.
   int64_t owed() const { return last - cursor + 1; }
@@ -111,10 +121,7 @@ class Lots {
     KSHARE_ASSERT(at > whole.walked && at <= whole.last);
     const uint32_t rest = add(whole.partition, whole.link, at, whole.last);
     if (rest == kNoLot) return kNoLot;
-    rows_[rest].lock_min = whole.lock_min;
-    rows_[rest].lock_max = whole.lock_max;
-    rows_[rest].delivery_count = whole.delivery_count;
-    rows_[rest].doubtful = whole.doubtful;
+    inherit(rows_[rest], whole);
     rows_[rest].renew = whole.renew;
     rows_[rest].no_renewal = whole.no_renewal;
     rows_[index].last = at - 1;
@@ -129,10 +136,7 @@ class Lots {
     if (index == kNoLot) return kNoLot;
     Lot& lot = rows_[index];
     lot.cursor = lot.walked = lot.last + 1;
-    lot.delivery_count = its.delivery_count;
-    lot.doubtful = its.doubtful;
-    lot.lock_min = its.lock_min;
-    lot.lock_max = its.lock_max;
+    inherit(lot, its);
     return index;
   }
 
@@ -252,6 +256,12 @@ class Lots {
   }
 
  private:
+  // What all offsets of an acquisition have in common.
+  static void inherit(Lot& lot, const Lot& from) {
+    lot.set_lock({from.lock_min, from.lock_max});
+    lot.delivery_count = from.delivery_count;
+    lot.doubtful = from.doubtful;
+  }
   uint32_t find_free() const {
     if (used_ == rows_.size) return kNoLot;
     for (uint32_t i = 0; i < rows_.size; ++i) {

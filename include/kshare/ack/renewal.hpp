@@ -15,11 +15,6 @@
 
 namespace kshare {
 
-struct LockTimes {
-  Instant min{};
-  Instant max{};
-};
-
 class Renewal {
  public:
   Renewal(Lots& lots, AckBuffer& acks) : lots_(lots), acks_(acks) {}
@@ -96,7 +91,7 @@ class Renewal {
     }
     lots_[index].renewing = lots_[index].renew = false;
     if (all) {
-      set_times(index, times);
+      lots_[index].set_lock(times);
     } else if (rest_is_renewed) {
       leave_behind(index, from, times);
     } else if (offsets != 0) {  // the application may have acknowledged them meanwhile
@@ -114,10 +109,6 @@ class Renewal {
     }
     return INT64_MAX;
   }
-  void set_times(uint32_t index, const LockTimes& times) {
-    lots_[index].lock_min = times.min;
-    lots_[index].lock_max = times.max;
-  }
   void no_row(uint32_t index, const LockTimes& times) {
     lots_[index].lock_max = later(lots_[index].lock_max, times.max);
   }
@@ -131,7 +122,7 @@ class Renewal {
       const bool stays = ack.state == AckState::renew_in_flight || ack.first >= from;
       if (ack.lot == index && !stays) move(i, beside);
     }
-    set_times(index, times);
+    lots_[index].set_lock(times);
   }
   // Only records were renewed: they go to a lot with the new times, one for the whole answer as
   // long as their delivery counts are the same.
@@ -143,7 +134,7 @@ class Renewal {
         const uint32_t beside = lots_.add_beside(index);
         if (beside == kNoLot) return no_row(index, times);
         later_lot = beside;
-        set_times(later_lot, times);
+        lots_[later_lot].set_lock(times);
       }
       acks_.mark_held(i);
       move(i, later_lot);

@@ -156,8 +156,7 @@ class Custody {
   static bool waits(const Tables& tables, uint32_t partition) {
     for (uint32_t i = tables.acks.head(partition); i != kNoAck; i = tables.acks.next(i)) {
       const AckSlot& ack = tables.acks.slot(i);
-      const bool its = ack.state == AckState::pending || ack.state == AckState::in_flight;
-      if (its && ack.commit == 0) return true;
+      if (ack.is_unanswered() && ack.commit == 0) return true;
     }
     return false;
   }

@@ -177,7 +177,7 @@ inline const char* errc_words(Errc code) {
     case Errc::ok: return "ok";
     case Errc::bad_option: return "an option is missing or out of range: last_error() names it";
     case Errc::too_long: return "a text is longer than its limit: shorten it or raise the limit";
-    case Errc::too_many: 
+    case Errc::too_many:
       return "more topics than Limits::topics_max, or too many commits without an answer";
     case Errc::not_running: return "the consumer is not running: call start()";
     case Errc::already_running: return "the consumer is running: call close() before start()";
@@ -320,9 +320,11 @@ inline uint32_t format(const Event& event, char* room, uint32_t bytes) {
     case EventType::acks_failed:
       place(out, event) << ": " << event.value << " acknowledgements failed: ";
       // Not the topic is unknown, but the group's state of this partition at that broker.
-      if (event.status == Status{Errc::broker_error, 3}) out << "the broker has unloaded the "
-          "partition: these records are delivered again";
-      else out << event.status;
+      if (event.status == Status{Errc::broker_error, 3}) {
+        out << "the broker has unloaded the partition: these records are delivered again";
+      } else {
+        out << event.status;
+      }
       break;
     case EventType::acks_unknown:
       out << "node " << event.node << ": the answer to " << event.value;

@@ -53,9 +53,7 @@ class Discovery {
       switch (answer.next(in)) {
         case MetadataDecoder::Item::none: return false;
         case MetadataDecoder::Item::broker:
-          static_cast<void>(tables.topology.note_broker(
-              answer.broker().node_id, answer.broker().host, answer.broker().port,
-              tables.topology.is_leader(answer.broker().node_id)));
+          tables.note_node(answer.broker());
           break;
         case MetadataDecoder::Item::topic: on_topic(answer.topic(), tables); break;
         case MetadataDecoder::Item::partition:

@@ -168,7 +168,7 @@ class Engine {
     if (!running() || closing_) return false;
     now_ = later(now_, now);
     const uint32_t pending = tables_.acks.pending();
-    if (tables_.shared.options.acknowledgement_mode == AckMode::implicit_mode) accept_current();
+    if (tables_.shared.is_implicit()) accept_current();
     const Handout::Step step = Handout::next(tables_, &record, now_);
     const bool handed_out = step == Handout::Step::record;
     if (step != Handout::Step::blocked) locks_.on_asked();
@@ -184,8 +184,8 @@ class Engine {
   Status acknowledge(RecordId id, Ack type) {
     if (!running()) return {Errc::not_running, 0};
     if (type < Ack::accept || type > Ack::renew) return {Errc::wrong_mode, 0};
-    const bool implicit = tables_.shared.options.acknowledgement_mode == AckMode::implicit_mode;
-    if (implicit && type == Ack::renew && !tables_.acks.is_held(id)) {  // next() has accepted it
+    // In implicit mode next() has accepted what is not held any more.
+    if (tables_.shared.is_implicit() && type == Ack::renew && !tables_.acks.is_held(id)) {
       const Status known = tables_.acks.check(id);
       return known.ok() ? Status{Errc::already_acknowledged, 0} : known;
     }
@@ -206,15 +206,14 @@ class Engine {
   void release_all() {
     current_ = RecordId{};
     for (uint32_t i = 0; i < tables_.acks.count(); ++i) {
-      const AckSlot& ack = tables_.acks.slot(i);
-      if (!ack.is_held() && ack.state != AckState::lost) continue;
-      static_cast<void>(settle(tables_.acks.id_of(i), Ack::release));
+      const RecordId id = tables_.acks.id_of(i);
+      if (tables_.acks.is_held(id)) static_cast<void>(settle(id, Ack::release));
     }
   }
   Status commit(Ticket& ticket) {
     ticket = 0;
     if (!running()) return {Errc::not_running, 0};
-    if (tables_.shared.options.acknowledgement_mode == AckMode::implicit_mode) accept_current();
+    if (tables_.shared.is_implicit()) accept_current();
     news_ = true;
     return Custody::commit(tables_, ticket);
   }

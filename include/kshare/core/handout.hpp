@@ -52,7 +52,7 @@ class Handout {
                       Instant now) {
     Lot& lot = tables.lots[lot_index];
     if (is_being_renewed(lot, tables, now)) return Step::waiting;
-    if (now + tables.margin_ms() >= lot.lock_min) {
+    if (now >= tables.too_late_at(lot)) {
       give_back(tables, lot_index);  // too late to work on it
       return Step::empty;
     }
@@ -81,9 +81,8 @@ class Handout {
     return Step::empty;
   }
 
-  // Work that takes most of a lock would be too slow for what is left of it.
   static bool is_being_renewed(const Lot& lot, const Tables& tables, Instant now) {
-    return lot.renewing || (lot.renew && now + tables.lock_ms / 4 < lot.lock_min);
+    return lot.renewing || (lot.renew && now < tables.renewal_awaited_until(lot));
   }
 
   // True if what lies in front belongs to a later lot; else to one that has left, or to nobody.

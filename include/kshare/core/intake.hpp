@@ -49,8 +49,9 @@ class Intake {
     begin(slot);
     decoder_.share_fetch.begin(tables.shared.sink());
   }
-  void begin_acknowledge(int16_t version, Tables& tables) {
+  void begin_acknowledge(int16_t version, AckKind kind, Tables& tables) {
     begin(kNoSlot);
+    renews_ = kind == AckKind::renewal;
     decoder_.acknowledge.begin(version, tables.shared.sink());
   }
   void begin_reread(uint32_t slot, uint32_t row, int64_t from) {
@@ -106,7 +107,7 @@ class Intake {
     throttle_ms_ = 0;
     surplus_ = fragments_ = 0;
     row_ = kNoRow;
-    saw_data_ = walking_ = leaders_changed_ = false;
+    saw_data_ = walking_ = leaders_changed_ = renews_ = false;
   }
 
   // Record bytes that stream by: true once the field is behind us.
@@ -139,7 +140,7 @@ class Intake {
           on_acquired(answer.acquired(), link, tables);
           break;
         case ShareFetchDecoder::Item::partition_end: end_partition(tables); break;
-        case ShareFetchDecoder::Item::node: on_node(answer.node(), tables); break;
+        case ShareFetchDecoder::Item::node: tables.note_node(answer.node()); break;
         case ShareFetchDecoder::Item::end: return finish(tables, now);
       }
     }
@@ -170,11 +171,6 @@ class Intake {
     }
     // Records of a partition that is not in the session are for nobody: its row may go any time.
     if ((tables.topology.partition(row_).sessions & (1u << link_)) == 0) row_ = kNoRow;
-  }
-
-  void on_node(const NodeEndpoint& node, Tables& tables) {
-    static_cast<void>(tables.topology.note_broker(node.node_id, node.host, node.port,
-                                                  tables.topology.is_leader(node.node_id)));
   }
 
   void begin_walk(uint32_t bytes, Tables& tables) {
@@ -233,10 +229,8 @@ class Intake {
     lot_ = tables.lots.add(row_, link_, range.first, range.last);
     if (lot_ == kNoLot) return false;
     Lot& lot = tables.lots[lot_];
-    const LockTimes times = lock_times(link, tables);
     lot.delivery_count = range.delivery_count;
-    lot.lock_min = times.min;
-    lot.lock_max = times.max;
+    lot.set_lock(lock_times(link, tables));
     lot_ = tables.lots.apply_walk(tables.store, lot_, walk_first, walk_end, slot_);
     return true;
   }
@@ -266,10 +260,14 @@ class Intake {
     const int16_t error = error_ == kafka::kNone ? kafka::kInvalidRecordState : error_;
     for (uint32_t row = 0; row < tables.topology.partition_count(); ++row) {
       if (kafka::session_is_lost(error_)) tables.return_to_pending(row, link_, now);
-      tables.resolve(row, link_, error, now);
-      tables.resolve_renewals(row, link_, error, {});
+      resolve(row, error, {}, tables, now);
     }
     return true;
+  }
+
+  void resolve(uint32_t row, int16_t error, const LockTimes& times, Tables& tables, Instant now) {
+    if (renews_) tables.resolve_renewals(row, link_, error, times);
+    else tables.resolve(row, link_, error, now);
   }
 
   // ---- ShareAcknowledge.
@@ -286,8 +284,7 @@ class Intake {
           const SharePartition& part = answer.partition();
           row_ = tables.topology.find_partition(part.topic_id, part.index);
           if (row_ == kNoRow || error_ != kafka::kNone) break;
-          tables.resolve(row_, link_, part.error, now);
-          tables.resolve_renewals(row_, link_, part.error, lock_times(link, tables));
+          resolve(row_, part.error, lock_times(link, tables), tables, now);
           if (kafka::is_evicted(part.error)) tables.evicted(row_, link_);
           if (kafka::names_a_leader(part.error)) {
             tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
@@ -295,7 +292,7 @@ class Intake {
           if (part.error != kafka::kNone) leaders_changed_ = true;
           break;
         }
-        case ShareAcknowledgeDecoder::Item::node: on_node(answer.node(), tables); break;
+        case ShareAcknowledgeDecoder::Item::node: tables.note_node(answer.node()); break;
         case ShareAcknowledgeDecoder::Item::end: return finish(tables, now);
       }
     }
@@ -393,6 +390,7 @@ class Intake {
   bool walking_ = false;
   bool walked_ = false;
   bool leaders_changed_ = false;
+  bool renews_ = false;  // the request carries renewals, and nothing else
 };
 
 }  // namespace kshare

@@ -241,6 +241,7 @@ class Leaders {
     const bool any = peer.session.has_acks(tables, AckKind::renewal, now);
     if (any) send_acknowledge(i, AckKind::renewal, false, tables, now);
     peer.renewed_last = any;
+    if (tables.acks.renewals() == 0) return any;
     for (uint32_t row = 0; row < tables.topology.partition_count(); ++row) renewal.unstage(row);
     return any;
   }
@@ -249,7 +250,7 @@ class Leaders {
     const int16_t version = peer.link.version(Api::share_acknowledge);
     Writer out = peer.link.begin(Api::share_acknowledge, tables.shared);
     peer.session.encode_acknowledge(out, version, tables, kind, final, now);
-    peer.intake.begin_acknowledge(version, tables);
+    peer.intake.begin_acknowledge(version, kind, tables);
     ++tables.shared.stats.acknowledges;
     if (kind == AckKind::terminal) peer.acks_since = kNever;
     send(peer, out, Api::share_acknowledge, 0, tables, now);

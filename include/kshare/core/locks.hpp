@@ -59,7 +59,7 @@ class Locks {
       } else if (now >= lot.lock_max) {
         tables.lose_lot(i, {Errc::lock_lost, 0});
       } else if (lot.owes()) {
-        if (is_late(lot, tables, now) || nobody_takes(lot, tables, now)) {
+        if (now >= tables.too_late_at(lot) || nobody_takes(lot, tables, now)) {
           lot.renew = false;
           Handout::give_back(tables, i);
         } else if (now >= half(lot, tables)) {
@@ -80,12 +80,6 @@ class Locks {
   static Instant half(const Lot& lot, const Tables& tables) {
     return {lot.lock_min.ms - tables.lock_ms / 2};
   }
-  static Instant margin(const Lot& lot, const Tables& tables) {
-    return {lot.lock_min.ms - tables.margin_ms()};
-  }
-  static bool is_late(const Lot& lot, const Tables& tables, Instant now) {
-    return now >= margin(lot, tables);
-  }
   // For half a lock, and half of this one is gone.
   bool nobody_takes(const Lot& lot, const Tables& tables, Instant now) const {
     return !asked_ && now >= half(lot, tables) && now - idle_since_ >= tables.lock_ms / 2;
@@ -101,16 +95,17 @@ class Locks {
     if (lot.renewing) return now + kAgainMs;
     if (!lot.owes()) return lot.lock_max;
     const Instant middle = half(lot, tables);
-    if (now < middle) return earlier(middle, margin(lot, tables));
+    const Instant too_late = tables.too_late_at(lot);
+    if (now < middle) return earlier(middle, too_late);
     Instant look = asked_ ? kNever : idle_since_ + tables.lock_ms / 2;
-    const Instant quarter{lot.lock_min.ms - tables.lock_ms / 4};  // next() waits until then
-    if (lot.renew && now < quarter) look = earlier(look, quarter);
+    const Instant awaited = tables.renewal_awaited_until(lot);
+    if (lot.renew && now < awaited) look = earlier(look, awaited);
     // It could not be renewed when half was gone; or it was, but no row was free for the new time.
     // On a grid: answers come and go, and each plans anew.
     const int64_t grid = again_ms(tables);
     const Instant again = middle + ((now - middle) / grid + 1) * grid;
     if (!lot.renew && can_renew(lot, tables)) look = earlier(look, again);
-    return earlier(margin(lot, tables), later(look, now + 1));
+    return earlier(too_late, later(look, now + 1));
   }
 
   Span<Peer> peers_{};

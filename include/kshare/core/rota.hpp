@@ -13,6 +13,7 @@
 #include "kshare/core/tables.hpp"
 
 namespace kshare {
+
 class Rota {
  public:
   static constexpr int64_t kTurnMs = 1000;

@@ -37,6 +37,7 @@ struct Shared {
   bool fatal = false;
   bool started = false;
 
+  bool is_implicit() const { return options.acknowledgement_mode == AckMode::implicit_mode; }
   std::string_view member() const { return {member_id, kMemberIdBytes}; }
   TextSink sink() { return {words.data, words.size, 0}; }
   void say(std::string_view text) { words_size = copy_text(words.data, words.size, text); }

@@ -34,11 +34,14 @@ struct Tables {
   bool slot_starved = false; // a leader waits for a store slot: long polls must be short
   bool retry_acks = false;   // the answer just read wants acks again, after a back-off
 
-  // lock.margin.ms; a margin near the lock itself would leave no time for any record.
-  int64_t margin_ms() const {
+  // From here on a lot's records are not handed out any more: lock.margin.ms before the end, a
+  // quarter of the lock at most (a margin near the lock itself would leave no time for any record).
+  Instant too_late_at(const Lot& lot) const {
     const int64_t wanted = shared.options.lock_margin_ms;
-    return wanted < lock_ms / 4 ? wanted : lock_ms / 4;
+    return {lot.lock_min.ms - (wanted < lock_ms / 4 ? wanted : lock_ms / 4)};
   }
+  // So long next() waits for a renewal: what takes most of a lock is too slow for what is left.
+  Instant renewal_awaited_until(const Lot& lot) const { return {lot.lock_min.ms - lock_ms / 4}; }
 
   // An event about a partition; `row` names it.
   Event& tell(EventType type, uint32_t row, Status status = {}) {
@@ -53,15 +56,18 @@ struct Tables {
     event.last = last;
   }
 
+  // A broker and its address, out of an answer.
+  void note_node(const NodeEndpoint& node) {
+    static_cast<void>(topology.note_broker(node.node_id, node.host, node.port,
+                                           topology.is_leader(node.node_id)));
+  }
+
   // ---- Answers to acknowledgements.
   // The broker's word on the acks of one partition that travelled on `link`.
   void resolve(uint32_t row, uint32_t link, int16_t error, Instant now) {
-    const auto flying = [&](const AckSlot& ack) {
-      return ack.state == AckState::in_flight && lots[ack.lot].link == link;
-    };
     if (kafka::ack_may_be_retried(error)) return_to_pending(row, link, now);
     const Status how = error == kafka::kNone ? Status{} : Status{Errc::broker_error, error};
-    const AckOutcome outcome = acks.settle(row, flying, how);
+    const AckOutcome outcome = settle_in_flight(row, link, how);
     if (how.ok()) {
       count_ok(outcome);
     } else {
@@ -229,10 +235,7 @@ struct Tables {
     uint64_t unknown = 0;
     for (uint32_t row = 0; row < topology.partition_count(); ++row) {
       topology.partition(row).sessions &= ~(1u << link);
-      const auto flying = [&](const AckSlot& ack) {
-        return ack.state == AckState::in_flight && lots[ack.lot].link == link;
-      };
-      unknown += acks.settle(row, flying, {Errc::disconnected, 0}).records;
+      unknown += settle_in_flight(row, link, {Errc::disconnected, 0}).records;
       fail_renewals(row, link, false, {Errc::disconnected, 0});
     }
     if (unknown != 0) {
@@ -288,6 +291,12 @@ struct Tables {
   }
 
  private:
+  AckOutcome settle_in_flight(uint32_t row, uint32_t link, Status how) {
+    const auto travels = [&](const AckSlot& ack) {
+      return ack.state == AckState::in_flight && lots[ack.lot].link == link;
+    };
+    return acks.settle(row, travels, how);
+  }
   template <typename Chosen>
   void lose(uint32_t row, Status why, const Chosen& chosen) {
     const auto sendable = [&](const AckSlot& ack) {
