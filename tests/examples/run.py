@@ -530,6 +530,19 @@ def plain_prints_what_it_works_on(programs):
         plain.communicate()
 
 
+def lines_until(process, last):
+    """What explicit_ack prints, but for events, up to this line; then it is ended."""
+    seen = []
+    while last not in seen:
+        line = process.stdout.readline()
+        check(line, f'it ended: {seen}')
+        seen.append(line)
+    process.terminate()
+    process.communicate(timeout=TIMEOUT_S)
+    equal(process.returncode, 0, 'exit code')
+    return [line for line in seen if line[:1] != b'#']
+
+
 @test
 def explicit_ack_decides_by_outcome_and_attempt(programs):
     with Broker(programs) as broker:
@@ -537,15 +550,7 @@ def explicit_ack_decides_by_outcome_and_attempt(programs):
         for text in ('good', 'bad', 'busy'):
             broker.do('value', 't', 0, text)
         process = programs.start('explicit_ack', broker.address, 'g', 't')
-        seen = []
-        while b'2 try 3 accept busy\n' not in seen:
-            line = process.stdout.readline()
-            check(line, f'it ended: {seen}')
-            seen.append(line)
-        process.terminate()
-        process.communicate(timeout=TIMEOUT_S)
-        equal(process.returncode, 0, 'exit code')
-        equal([line for line in seen if line[:1] != b'#'],
+        equal(lines_until(process, b'2 try 3 accept busy\n'),
               [b'0 try 1 accept good\n', b'1 try 1 reject bad\n', b'2 try 1 release busy\n',
                b'2 try 2 release busy\n', b'2 try 3 accept busy\n'], 'lines')
 
@@ -558,15 +563,7 @@ def explicit_ack_renews_slow_work(programs):
         for text in ('slow', 'good'):
             broker.do('value', 't', 0, text)
         process = programs.start('explicit_ack', broker.address, 'g', 't')
-        seen = []
-        while b'0 accept after slow work\n' not in seen:
-            line = process.stdout.readline()
-            check(line, f'it ended: {seen}')
-            seen.append(line)
-        process.terminate()
-        process.communicate(timeout=TIMEOUT_S)
-        equal(process.returncode, 0, 'exit code')
-        lines = [line for line in seen if line[:1] != b'#']
+        lines = lines_until(process, b'0 accept after slow work\n')
         check(b'1 try 1 accept good\n' in lines, f'others go on: {lines}')
         check(lines.count(b'0 renew\n') >= 2, f'renewals: {lines}')
         equal(broker.state('g'), [0, 0, 2, 0], 'settled once')

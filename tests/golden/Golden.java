@@ -10,8 +10,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.ApiMessage;
@@ -21,7 +23,10 @@ import org.apache.kafka.common.protocol.types.RawTaggedField;
 
 public class Golden {
     private static final int COLUMNS = 96;
+    private final StringBuilder head = new StringBuilder();
+    private final StringBuilder texts = new StringBuilder();
     private final StringBuilder out = new StringBuilder();
+    private final Map<String, String> textNames = new HashMap<>();
     private final Set<String> names = new HashSet<>();
     private int count = 0;
 
@@ -31,22 +36,22 @@ public class Golden {
         new Requests(golden).all();
         new Responses(golden).all();
         golden.out.append("};\n\n}  // namespace golden\n\n#endif  // KSHARE_TESTS_VECTORS_HPP\n");
-        Files.writeString(Path.of(arguments[0]), golden.out);
+        Files.writeString(Path.of(arguments[0]), golden.head.toString() + golden.texts
+            + "\ninline constexpr Vector kVectors[] = {\n" + golden.out);
         System.out.println(golden.count + " vectors");
     }
 
     private void head(String release) {
-        out.append("// SPDX-License-Identifier: Apache-2.0\n");
-        out.append("// Made by tests/golden/make from kafka-clients " + release + "; not written by"
-            + " hand.\n");
-        out.append("#ifndef KSHARE_TESTS_VECTORS_HPP\n#define KSHARE_TESTS_VECTORS_HPP\n\n");
-        out.append("#include <cstdint>\n\nnamespace golden {\n\n");
-        out.append("enum class What : uint8_t { request, response, request_header,"
+        head.append("// SPDX-License-Identifier: Apache-2.0\n");
+        head.append("// Made by tests/golden/make from kafka-clients " + release);
+        head.append("; not written by hand.\n");
+        head.append("#ifndef KSHARE_TESTS_VECTORS_HPP\n#define KSHARE_TESTS_VECTORS_HPP\n\n");
+        head.append("#include <cstdint>\n\nnamespace golden {\n\n");
+        head.append("enum class What : uint8_t { request, response, request_header,"
             + " response_header };\n\n");
-        out.append("struct Vector {\n  const char* name;\n  What what;\n  int16_t key;\n");
-        out.append("  int16_t version;\n  const char* hex;\n");
-        out.append("  const char* lines;  // what was put in, a line each\n};\n\n");
-        out.append("inline constexpr Vector kVectors[] = {\n");
+        head.append("struct Vector {\n  const char* name;\n  What what;\n  int16_t key;\n");
+        head.append("  int16_t version;\n  const char* hex;\n");
+        head.append("  const char* lines;  // what was put in, a line each\n};\n\n");
     }
 
     // ---- One vector.
@@ -125,22 +130,42 @@ public class Golden {
         ++count;
         out.append("    {").append(literal(whole.getBytes(StandardCharsets.UTF_8))).append(",\n");
         out.append("     What::" + what + ", " + key + ", " + version + ",\n");
-        if (bytes.length == 0) out.append("     \"\"");
+        out.append(once(hex(bytes))).append(",\n").append(once(text(lines))).append("},\n");
+    }
+
+    // Versions of one form have the same octets and lines: a long text stands there once, by name.
+    private String once(String text) {
+        if (text.length() < 300) return text;
+        String name = textNames.get(text);
+        if (name == null) {
+            name = "kText" + (textNames.size() + 1);
+            textNames.put(text, name);
+            texts.append("inline constexpr char " + name + "[] =\n" + text + ";\n");
+        }
+        return "     " + name;
+    }
+
+    private static String hex(byte[] bytes) {
+        if (bytes.length == 0) return "     \"\"";
+        StringBuilder text = new StringBuilder();
         for (int at = 0; at < bytes.length; at += (COLUMNS - 10) / 2) {
-            if (at != 0) out.append('\n');
-            out.append("     \"");
+            if (at != 0) text.append('\n');
+            text.append("     \"");
             int end = Math.min(bytes.length, at + (COLUMNS - 10) / 2);
-            for (int i = at; i < end; i++) out.append(String.format("%02x", bytes[i]));
-            out.append('"');
+            for (int i = at; i < end; i++) text.append(String.format("%02x", bytes[i]));
+            text.append('"');
         }
-        out.append(",\n");
+        return text.toString();
+    }
+
+    private static String text(List<String> lines) {
+        if (lines.isEmpty()) return "     \"\"";
+        StringBuilder text = new StringBuilder();
         for (String line : lines) {
-            out.append("     ").append(literal((line + "\n").getBytes(StandardCharsets.UTF_8)));
-            out.append('\n');
+            if (text.length() != 0) text.append('\n');
+            text.append("     ").append(literal((line + "\n").getBytes(StandardCharsets.UTF_8)));
         }
-        if (lines.isEmpty()) out.append("     \"\"\n");
-        out.setLength(out.length() - 1);
-        out.append("},\n");
+        return text.toString();
     }
 
     // One or several literals in a row; octets that are not plain ASCII in octal.

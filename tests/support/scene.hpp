@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "invariants.hpp"
 #include "world.hpp"
 
 namespace world {
@@ -29,6 +30,12 @@ inline std::vector<minibroker::Rec> records(int count, size_t bytes = 20) {
 
 inline void check_clean(World& w) {
   for (const std::string& violation : w.broker.violations()) FAIL_CHECK(violation);
+}
+
+inline minibroker::Config locks_of(int64_t lock_ms) {
+  minibroker::Config config;
+  config.lock_ms = lock_ms;
+  return config;
 }
 
 // One offset that the broker was asked to settle.
@@ -79,6 +86,23 @@ struct SceneOf {
       w.broker.append("t", p, records(per_partition, bytes));
     }
     REQUIRE(m.start({"t"}).ok());
+  }
+  // Work on each record takes `ms`, and nothing else happens in that time.
+  void work_slowly(int64_t ms) {
+    m.takes_max = 1;
+    m.judge = [this, ms](const kshare::Record&, kshare::Ack& ack) {
+      w.now += ms;
+      ack = kshare::Ack::accept;
+      return m.options.acknowledgement_mode == kshare::AckMode::explicit_mode;
+    };
+  }
+  // The broker closes every connection.
+  void hang_up() {
+    for (auto& transport : m.pool.transports) w.broker.close_connection(transport.conn(), w.now);
+  }
+  void check_tables() {
+    const char* const broken = invariants::broken_invariant(m.consumer().engine().tables());
+    if (broken != nullptr) FAIL_CHECK(std::string(broken));
   }
   // More records, at this moment (the broker's clock stands where it was last asked).
   void append(int partition, int count, size_t bytes = 20) {

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "../support/batches.hpp"
+#include "../support/explorer.hpp"
 #include "kshare/ack/ack_buffer.hpp"
 
 namespace {
@@ -66,21 +67,12 @@ struct Model {
   bool lot_renewing[2] = {};
 };
 
-struct Machine {
+struct Machine : Explorer {
   State now;
   Model model;
   std::vector<RecordId> dead;
   std::unordered_map<std::string, int> seen;
-  uint64_t steps = 0;
-  uint64_t faults = 0;
-  std::vector<int> path;
 
-  void fault(const char* what) {
-    if (++faults > 3) return;
-    std::string text;
-    for (int event : path) text += " " + std::to_string(event);
-    FAIL_CHECK(std::string(what) << " after" << text);
-  }
   void begin() {
     static uint8_t memory[2];
     now.lots.attach({now.rows, 2}, {now.lists, 1});

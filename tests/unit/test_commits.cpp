@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "../support/explorer.hpp"
 #include "kshare/ack/commits.hpp"
 
 namespace {
@@ -39,21 +40,12 @@ struct Made {  // a commit as the model knows it
   }
 };
 
-struct Machine {
+struct Machine : Explorer {
   CommitRow rows[kRows];
   Commits commits;
   std::vector<Made> made;  // what is still known
   Ticket last = 0;
-  uint64_t steps = 0;
-  uint64_t faults = 0;
-  std::vector<int> path;
 
-  void fault(const char* what) {
-    if (++faults > 3) return;
-    std::string text;
-    for (int event : path) text += " " + std::to_string(event);
-    FAIL_CHECK(std::string(what) << " after" << text);
-  }
   bool begin(const std::vector<uint16_t>& opens) {
     const auto count = static_cast<uint32_t>(opens.size());
     uint32_t used = 0;

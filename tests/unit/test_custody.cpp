@@ -5,7 +5,6 @@
 
 #include <set>
 
-#include "../support/invariants.hpp"
 #include "../support/scene.hpp"
 
 namespace {
@@ -299,9 +298,7 @@ TEST_CASE("commit with a lost answer: the result is that nobody knows") {
   s.w.run_for(1000);
   CHECK(s.consumer().commit_status(ticket).code == Errc::in_progress);
   s.on_answer = nullptr;
-  for (auto& transport : s.m.pool.transports) {
-    s.w.broker.close_connection(transport.conn(), s.w.now);
-  }
+  s.hang_up();
   CHECK(until_committed(s, ticket));
   CHECK(s.consumer().commit_status(ticket).code == Errc::disconnected);
   CHECK(s.stats().acks_unknown == 3);

@@ -3,18 +3,12 @@
 // be read again: the whole consumer against the mini broker.
 #include <doctest/doctest.h>
 
-#include "../support/invariants.hpp"
 #include "../support/scene.hpp"
 
 namespace {
 
 using kshare::Ack;
 using world::Scene;
-
-void check_tables(Scene& s) {
-  const char* const broken = invariants::broken_invariant(s.consumer().engine().tables());
-  if (broken != nullptr) FAIL_CHECK(std::string(broken));
-}
 
 // Each offset of [first, last] has been handed out.
 bool has_all(Scene& s, int64_t first, int64_t last) {
@@ -40,7 +34,7 @@ TEST_CASE("delete-records moves the start past what is to be read again: nothing
     CHECK(s.w.run_until([&] { return has_all(s, start, 204); }, 20000));
     CHECK(s.w.now - begin < 5000);
     for (const auto& record : s.m.seen) CHECK(record.count == 1);
-    check_tables(s);
+    s.check_tables();
     CHECK(s.w.close(s.m));
     CHECK(s.stats().acks_failed == 0);
     world::check_clean(s.w);
@@ -70,7 +64,7 @@ TEST_CASE("the start moves several times while a huge batch is read again") {
     s.w.broker.set_log_start("t", 0, start);
   }
   CHECK(s.w.run_until([&] { return has_all(s, 550, 599); }, 20000));
-  check_tables(s);
+  s.check_tables();
   CHECK(s.w.close(s.m));
   world::check_clean(s.w);
 }

@@ -3,7 +3,6 @@
 // mini broker.
 #include <doctest/doctest.h>
 
-#include "../support/invariants.hpp"
 #include "../support/scene.hpp"
 
 namespace {
@@ -16,23 +15,9 @@ using kshare::HeldRecord;
 using kshare::Instant;
 using kshare::Record;
 using minibroker::State;
+using world::locks_of;
 using world::Scene;
 
-minibroker::Config locks_of(int64_t lock_ms) {
-  minibroker::Config config;
-  config.lock_ms = lock_ms;
-  return config;
-}
-
-// Work on each record takes `ms`, and nothing else happens in that time.
-void work_slowly(Scene& s, int64_t ms) {
-  s.m.takes_max = 1;
-  s.m.judge = [&s, ms](const Record&, Ack& ack) {
-    s.w.now += ms;
-    ack = Ack::accept;
-    return s.m.options.acknowledgement_mode == AckMode::explicit_mode;
-  };
-}
 bool all_once_with_count_1(Scene& s, size_t records) {
   if (s.m.seen.size() != records || s.m.times().size() != records) return false;
   for (const auto& record : s.m.seen) {
@@ -47,10 +32,6 @@ bool find_held(Scene& s, size_t index, HeldRecord& found) {
   }
   return false;
 }
-void check_tables(Scene& s) {
-  const char* const broken = invariants::broken_invariant(s.consumer().engine().tables());
-  if (broken != nullptr) FAIL_CHECK(std::string(broken));
-}
 int renewals_of(const Scene& s, int64_t offset) {
   int count = 0;
   for (const auto& one : s.settled) count += one.offset == offset && one.type == 4 ? 1 : 0;
@@ -63,7 +44,7 @@ TEST_CASE("slow work: 1,000 records in one batch, 20 ms each, lock 2 s: each onc
   for (const AckMode mode : {AckMode::implicit_mode, AckMode::explicit_mode}) {
     Scene s{locks_of(2000)};
     s.m.options.acknowledgement_mode = mode;
-    work_slowly(s, 20);
+    s.work_slowly(20);
     s.start(1, 1000);
     CHECK(s.until_seen(1000, 60000));
     CHECK(all_once_with_count_1(s, 1000));
@@ -79,7 +60,7 @@ TEST_CASE("slow work: 1,000 records in one batch, 20 ms each, lock 2 s: each onc
 TEST_CASE("slow work without automatic renewal: the redeliveries that it saves") {
   Scene s{locks_of(2000)};
   s.m.options.auto_renew = false;
-  work_slowly(s, 20);
+  s.work_slowly(20);
   s.start(1, 1000);
   s.w.broker.group_settings("group").delivery_limit = 50;
   CHECK(s.w.run_until([&] { return s.m.times().size() == 1000; }, 120000));
@@ -93,7 +74,7 @@ TEST_CASE("slow work on Kafka 4.1: nothing is renewed, what is late is given bac
   config.max_share_fetch_version = 1;
   config.delivery_limit = 50;
   Scene s{config};
-  work_slowly(s, 20);
+  s.work_slowly(20);
   s.start(1, 300);
   CHECK(s.w.run_until([&] { return s.m.times().size() == 300; }, 60000));
   CHECK(s.stats().renewed == 0);
@@ -104,7 +85,7 @@ TEST_CASE("slow work on Kafka 4.1: nothing is renewed, what is late is given bac
 TEST_CASE("work that takes most of a lock: a record is handed out with a lock just renewed") {
   for (const int64_t ms : {600, 900, 1100, 1400}) {
     Scene s{locks_of(2000)};
-    work_slowly(s, ms);
+    s.work_slowly(ms);
     s.start(1, 12);
     CHECK(s.until_seen(12, 60000));
     CHECK_MESSAGE(all_once_with_count_1(s, 12), ms);
@@ -132,12 +113,12 @@ TEST_CASE("an application that stops taking records gives the rest back within a
 
 TEST_CASE("what still lies at the broker of a huge batch is renewed as well") {
   Scene s{locks_of(2000)};
-  work_slowly(s, 5);
+  s.work_slowly(5);
   s.start(1, 1500, 100);
   CHECK(s.until_seen(1500, 60000));
   CHECK(all_once_with_count_1(s, 1500));
   CHECK(s.stats().reread > 10);
-  check_tables(s);
+  s.check_tables();
   world::check_clean(s.w);
 }
 
@@ -160,7 +141,7 @@ TEST_CASE("renew: the lock moves, other records keep flowing, accept after renew
     CHECK(held.delivery_count == 1);
     CHECK(held.lock_deadline > deadline);
     deadline = held.lock_deadline;
-    check_tables(s);
+    s.check_tables();
     s.w.run_for(900);
     s.append(0, 1);
   }
@@ -182,9 +163,9 @@ TEST_CASE("one record is renewed, its neighbours of the same fetch are not: each
     s.w.run_for(1000);
     CHECK(s.ack(chosen, Ack::renew).ok());
     s.w.run_for(100);
-    check_tables(s);
+    s.check_tables();
     s.w.run_for(1200);  // the others' locks are gone, they have come again
-    check_tables(s);
+    s.check_tables();
     CHECK(s.m.event_count(EventType::lock_expired) == 2);
     CHECK(s.m.seen.size() == 5);
     for (size_t i = 0; i < 3; ++i) {
@@ -255,7 +236,7 @@ TEST_CASE("an accept while the renewal is in flight follows it") {
   CHECK(once);
   CHECK(s.state(0) == State::Acknowledged);
   CHECK(s.stats().acks_ok == 1);
-  check_tables(s);
+  s.check_tables();
   world::check_clean(s.w);
 }
 
@@ -294,7 +275,7 @@ TEST_CASE("renew is switched off by the group: an event says so, the lock is as 
 
 TEST_CASE("slow work where the group forbids renewals: asked once a lot, then given back in time") {
   Scene s{locks_of(2000)};
-  work_slowly(s, 20);
+  s.work_slowly(20);
   s.start(1, 300);
   s.w.broker.group_settings("group").renew_enabled = false;
   s.w.broker.group_settings("group").delivery_limit = 50;
@@ -314,15 +295,13 @@ TEST_CASE("the connection is lost with a renewal in flight: said, and the record
   CHECK(s.ack(0, Ack::renew).ok());
   s.w.run_for(50);
   s.on_answer = nullptr;
-  for (auto& transport : s.m.pool.transports) {
-    s.w.broker.close_connection(transport.conn(), s.w.now);
-  }
+  s.hang_up();
   s.w.run_for(1000);
   CHECK(s.m.has_event(EventType::renew_failed));
-  check_tables(s);
+  s.check_tables();
   for (size_t i = 0; i < s.m.ids.size(); ++i) static_cast<void>(s.ack(i, Ack::accept));
   CHECK(s.until_settled());
-  check_tables(s);
+  s.check_tables();
 }
 
 TEST_CASE("implicit mode: renew keeps the current record, the next one accepts it") {
@@ -382,7 +361,7 @@ TEST_CASE("records renewed at many different times: no row is lost, none is rede
     s.w.run_for(40);
     const auto index = static_cast<size_t>(round * 7 % 40);
     CHECK(s.ack(index, Ack::renew).ok());
-    if (round % 10 == 0) check_tables(s);
+    if (round % 10 == 0) s.check_tables();
   }
   s.w.run_for(100);
   CHECK(s.m.seen.size() == 40);

@@ -3,7 +3,6 @@
 // the whole consumer against the mini broker.
 #include <doctest/doctest.h>
 
-#include "../support/invariants.hpp"
 #include "../support/scene.hpp"
 
 namespace {
@@ -13,20 +12,8 @@ using kshare::Errc;
 using kshare::EventType;
 using kshare::Record;
 using minibroker::State;
+using world::locks_of;
 using world::Scene;
-
-minibroker::Config locks_of(int64_t lock_ms) {
-  minibroker::Config config;
-  config.lock_ms = lock_ms;
-  return config;
-}
-void work_slowly(Scene& s, int64_t ms) {
-  s.m.takes_max = 1;
-  s.m.judge = [&s, ms](const Record&, Ack&) {
-    s.w.now += ms;
-    return false;
-  };
-}
 
 }  // namespace
 
@@ -72,7 +59,7 @@ TEST_CASE("a session lost just before half the lock: the rest is renewed in the 
   for (const int64_t lock : {4000, 10000}) {
     for (const int64_t before : {20, 60, 100}) {
       Scene s{locks_of(lock)};
-      work_slowly(s, 20);
+      s.work_slowly(20);
       s.start(1, static_cast<int>(lock / 10), 5);
       REQUIRE(s.until_seen(1));
       const int64_t begin = s.w.now;
@@ -99,7 +86,7 @@ TEST_CASE("slow work while leaders take turns: the first turn may give back, the
   minibroker::Config config = locks_of(2000);
   config.nodes = 3;
   Scene s{config};
-  work_slowly(s, 20);
+  s.work_slowly(20);
   s.start(3, 300, 5);
   CHECK(s.w.run_until([&] { return s.m.times().size() == 900; }, 300000));
   CHECK(s.stats().redelivered < 450);
