@@ -31,15 +31,13 @@ class Watcher {
  public:
   explicit Watcher(int epoll) : epoll_(epoll) {}
 
-  // Tells epoll what has changed; answers whether bytes wait where no descriptor tells of them.
-  bool update(const kshare::ShareConsumer& consumer) {
-    bool ready_now = false;
+  // Tells epoll what has changed, and the consumer of bytes that wait where no descriptor tells.
+  void update(kshare::ShareConsumer& consumer) {
     for (uint32_t i = 0; i < consumer.interest_count() && i < kRoom; ++i) {
       const kshare::Interest interest = consumer.interest(i);
-      ready_now = ready_now || interest.ready_now;
+      if (interest.ready_now) consumer.wake(i);
       tell(i, interest);
     }
-    return ready_now;
   }
 
  private:
@@ -79,7 +77,7 @@ bool wait(int epoll, kshare::ShareConsumer& consumer, int timeout_ms) {
   bool input = false;
   for (int i = 0; i < count; ++i) {
     if (events[i].data.u64 == kInputKey) input = true;
-    else consumer.wake();  // says that the next poll() is worth looking at the transports
+    else consumer.wake(static_cast<uint32_t>(events[i].data.u64));  // the next poll() looks there
   }
   return input;
 }
@@ -91,8 +89,7 @@ int run(kshare::ShareConsumer& consumer, int epoll) {
   for (auto now = net.now(); consumer.poll(now); now = net.now()) {
     while (!closing && consumer.next(record, now)) print(record);
     // Records may have been taken since poll(): deadline() knows.
-    const bool ready_now = watcher.update(consumer);
-    if (ready_now) consumer.wake();
+    watcher.update(consumer);
     const int timeout_ms = kshare::posix::timeout_ms(consumer, now);
     if (!wait(epoll, consumer, timeout_ms) || closing) continue;
     closing = true;

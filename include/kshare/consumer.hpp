@@ -41,7 +41,7 @@ class ShareConsumer {
       if (!engine_.running()) engine_.shared().keep({Errc::no_entropy, 0});
       return {Errc::no_entropy, 0};
     }
-    wake();
+    woken_ = true;
     return engine_.start(options, entropy);
   }
 
@@ -49,7 +49,7 @@ class ShareConsumer {
   // unsubscribe(). too_many, too_long: the limits; bad_option: an empty name or one above 249
   // bytes. Record::topic of records handed out before is no longer valid.
   Status subscribe(Span<const std::string_view> names) {
-    wake();
+    woken_ = true;
     const Status status = engine_.subscribe(names);
     if (!status.ok()) engine_.shared().keep(status);
     return status;
@@ -60,7 +60,7 @@ class ShareConsumer {
   }
   // Leaves the group. Records in hand may still be acknowledged; the rest is given back.
   Status unsubscribe() {
-    wake();
+    woken_ = true;
     return engine_.unsubscribe();
   }
 
@@ -74,13 +74,15 @@ class ShareConsumer {
     last_poll_ = now;
     woken_ = false;
     static_cast<void>(engine_.take_news());
-    bool more = false;
     engine_.step(now);  // time first: what comes in below is judged by it
-    for (uint32_t i = 0; i < engine_.link_count(); ++i) more = receive(i, now) || more;
+    const uint32_t readable = take_readable(now);
+    for (uint32_t i = 0; i < engine_.link_count(); ++i) {
+      if (receive(i, (readable >> i & 1) != 0, now)) wake(i);
+    }
     deadline_ = engine_.step(now);
     for (uint32_t i = 0; i < engine_.link_count(); ++i) send(i, now);
     CodecRegistry* codecs = engine_.shared().options.codecs;
-    if (more || (codecs != nullptr && codecs->is_free_again())) woken_ = true;
+    if (codecs != nullptr && codecs->is_free_again()) woken_ = true;
     return engine_.running() ? true : shut();
   }
 
@@ -89,8 +91,16 @@ class ShareConsumer {
     if (woken_ || engine_.has_news()) return last_poll_;
     return earlier(deadline_, engine_.acks_due());
   }
-  // Something may be possible on a transport: the next poll() looks. net.wait() calls it.
-  void wake() { woken_ = true; }
+  // Something may be possible on transport i, or on any: the next poll() looks there. net.wait()
+  // calls it. A poll() that was not told looks at all of them, at most every kLookMs.
+  void wake(uint32_t i) {
+    woken_ = true;
+    readable_ |= uint32_t{1} << i;
+  }
+  void wake() {
+    woken_ = true;
+    readable_ = UINT32_MAX;
+  }
 
   // What an event loop waits for: interest(0) ... interest(interest_count() - 1).
   uint32_t interest_count() const { return engine_.link_count(); }
@@ -140,7 +150,7 @@ class ShareConsumer {
   // earlier commit has named) for commit_status() and commit_result(). too_many: earlier commits
   // are unanswered; nothing is named, what was acknowledged is sent all the same.
   [[nodiscard]] Status commit(Ticket& ticket) {
-    wake();
+    woken_ = true;
     return engine_.commit(ticket);
   }
   // in_progress until each acknowledgement of this commit and of those before has its outcome; then
@@ -156,7 +166,7 @@ class ShareConsumer {
   // Begins to close: acks leave, records in hand are released, sessions end, the group is left. Go
   // on calling poll() until it answers false, after timeout_ms at the latest. Twice is harmless.
   Status close(Instant now, int64_t timeout_ms) {
-    wake();
+    woken_ = true;
     return engine_.close(now, timeout_ms);
   }
 
@@ -175,8 +185,19 @@ class ShareConsumer {
   const Engine& engine() const { return engine_; }
 
  private:
+  static constexpr int64_t kLookMs = 2;
+
+  // The links to read from in this turn, a bit each.
+  uint32_t take_readable(Instant now) {
+    uint32_t readable = readable_;
+    readable_ = 0;
+    if (now - looked_at_ >= kLookMs || now < looked_at_) readable = UINT32_MAX;
+    if (readable == UINT32_MAX) looked_at_ = now;
+    return readable;
+  }
+
   // Takes what has come on link i. True if there may be more.
-  bool receive(uint32_t i, Instant now) {
+  bool receive(uint32_t i, bool readable, Instant now) {
     Link& link = engine_.link(i);
     Transport& transport = pool_->transport(i);
     if (link.wants_close()) {
@@ -190,6 +211,7 @@ class ShareConsumer {
       if (result.io == Io::failed || result.io == Io::closed) engine_.lost(i, result.status);
     }
     if (link.has_unread()) engine_.received(i, 0);  // it may have waited for the codec
+    if (!readable) return false;
     uint32_t taken = 0;
     while (link.state() == LinkState::negotiating || link.state() == LinkState::ready) {
       const MutableBytes space = link.space();
@@ -217,8 +239,10 @@ class ShareConsumer {
   void send(uint32_t i, Instant now) {
     Link& link = engine_.link(i);
     Transport& transport = pool_->transport(i);
-    if (link.wants_close()) woken_ = true;
-    if (link.wants_open(now)) woken_ = true;
+    if (link.wants_close() || link.wants_open(now)) woken_ = true;
+    if (link.state() == LinkState::opening) {
+      deadline_ = earlier(deadline_, transport.interest().due);
+    }
     while (link.unsent().size != 0) {
       const IoResult result = transport.write(link.unsent());
       if (result.io == Io::pending) return;
@@ -239,6 +263,8 @@ class ShareConsumer {
   TransportPool* pool_;
   Instant last_poll_{-1};
   Instant deadline_{};
+  Instant looked_at_{-1};
+  uint32_t readable_ = 0;  // bit i: wake(i)
   bool woken_ = true;
 };
 

@@ -32,6 +32,9 @@ class PipeTransport final : public kshare::Transport {
   bool refuse = false;                // connecting fails
   bool stall = false;                 // connected, but nothing moves any more
   int opens = 0;
+  int reads = 0;
+  int advances = 0;
+  kshare::Instant due = kshare::kNever;  // advance() wants a call by then
   std::function<void(kshare::Bytes)> on_write;  // sees what is sent; whole requests unless cut
 
   kshare::Status open(const kshare::Endpoint& endpoint, kshare::Instant) override {
@@ -47,12 +50,15 @@ class PipeTransport final : public kshare::Transport {
     }
     if (conn_ < 0) return {kshare::Errc::connect_failed, 111};
     ++generation_;
+    open_ = true;
     return {};
   }
   kshare::IoResult advance(kshare::Instant) override {
+    ++advances;
     return {stall ? kshare::Io::pending : kshare::Io::done, 0, {}};
   }
   kshare::IoResult read(kshare::MutableBytes into) override {
+    ++reads;
     if (conn_ < 0) return {kshare::Io::failed, 0, {kshare::Errc::disconnected, 0}};
     if (stall) return {};
     pull();
@@ -77,6 +83,7 @@ class PipeTransport final : public kshare::Transport {
   void close() override {
     if (conn_ >= 0) broker->disconnect(conn_, *clock);
     conn_ = -1;
+    open_ = false;
     empty();
   }
   kshare::Interest interest() const override {
@@ -85,6 +92,7 @@ class PipeTransport final : public kshare::Transport {
     its.read = true;
     its.ready_now = waiting() != 0 && !stall;
     its.generation = generation_;
+    its.due = due;
     return its;
   }
   // The network goes away without the broker noticing: the next connection finds the old one open.
@@ -100,6 +108,10 @@ class PipeTransport final : public kshare::Transport {
     inbox_ += broker->take_output(conn_);
   }
   bool has_input() const { return conn_ >= 0 && !stall && waiting() != 0; }
+  // What an event loop would be told of.
+  bool has_news() const {
+    return open_ && !stall && (conn_ < 0 || waiting() != 0 || broker->closed(conn_));
+  }
 
  private:
   size_t waiting() const { return inbox_.size() - read_; }
@@ -112,6 +124,7 @@ class PipeTransport final : public kshare::Transport {
   size_t read_ = 0;  // of it
   int conn_ = -1;
   uint32_t generation_ = 0;
+  bool open_ = false;
 };
 
 class Pool final : public kshare::TransportPool {
@@ -250,7 +263,9 @@ class World {
     for (AnyMember* member : members) {
       if (!member->alive) continue;
       ++turns;
-      member->consumer().wake();
+      for (uint32_t i = 0; i < member->pool.size(); ++i) {
+        if (member->pool.transports[i].has_news()) member->consumer().wake(i);
+      }
       member->turn(now);
       next = std::min(next, member->consumer().deadline().ms);
       for (uint32_t i = 0; i < member->pool.size(); ++i) {

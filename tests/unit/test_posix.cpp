@@ -166,13 +166,17 @@ struct Consumer {
   std::vector<Interest> interests;
   Instant end = kNever;
   int wakes = 0;
+  uint32_t woken = 0;  // bit i: wake(i)
   int polls_left = 0;
   int64_t close_timeout_ms = -1;
 
   uint32_t interest_count() const { return static_cast<uint32_t>(interests.size() & 0xFFu); }
   Interest interest(uint32_t i) const { return interests[i]; }
   Instant deadline() const { return end; }
-  void wake() { ++wakes; }
+  void wake(uint32_t i) {
+    ++wakes;
+    woken |= 1u << i;
+  }
   Status close(Instant, int64_t timeout_ms) {
     close_timeout_ms = timeout_ms;
     return {};
@@ -184,7 +188,7 @@ struct Consumer {
   Status status() const { return {Errc::timed_out, 7}; }
 };
 
-Interest wants_read(int fd) { return {fd, true, false, false, 1}; }
+Interest wants_read(int fd) { return {fd, true, false, false, 1, kNever}; }
 
 }  // namespace
 
@@ -538,7 +542,7 @@ TEST_CASE("posix: timeout_ms") {
   consumer.end = Instant{INT64_MAX - 1};
   CHECK(posix::timeout_ms(consumer, now) == INT_MAX);
   consumer.end = Instant{1010};
-  consumer.interests = {{-1, false, false, true, 0}};
+  consumer.interests = {{-1, false, false, true, 0, kNever}};
   CHECK(posix::timeout_ms(consumer, now) == 0);
 }
 
@@ -563,6 +567,7 @@ TEST_CASE("posix: wait ends when a descriptor is ready, and tells the consumer")
   pool.wait(consumer);
   sender.join();
   CHECK(consumer.wakes == 1);
+  CHECK(consumer.woken == 2);  // transport 1, not 0
   consumer.end = pool.now();
   pool.wait(consumer);  // with a deadline that has passed, I/O is still looked at
   CHECK(consumer.wakes == 2);
@@ -578,9 +583,10 @@ TEST_CASE("posix: wait ends when a descriptor is ready, and tells the consumer")
 TEST_CASE("posix: wait does not sleep while bytes wait inside a transport") {
   static Pool pool;
   Consumer consumer;
-  consumer.interests = {{-1, false, false, false, 0}, {-1, true, false, true, 0}};
+  consumer.interests = {{-1, false, false, false, 0, kNever}, {-1, true, false, true, 0, kNever}};
   pool.wait(consumer);
   CHECK(consumer.wakes == 1);
+  CHECK(consumer.woken == 2);
 }
 
 TEST_CASE("posix: a wakeup ends the next wait, whenever it comes") {

@@ -203,7 +203,12 @@ class Tcp final : public Transport {
   bool want_write_ = false;      // the kernel did not take all that was offered
 };
 
-// ---- Waiting. `Consumer` is anything with interest_count(), interest(i), deadline() and wake().
+// ---- Waiting. `Consumer` is anything with interest_count(), interest(i), deadline(), wake() and
+// wake(i).
+
+inline bool is_waited_for(const Interest& interest) {
+  return interest.fd >= 0 && (interest.read || interest.write);
+}
 
 // What to wait for, as pollfds; answers how many were written, interest_count() at most. For loops
 // that wait for two consumers, or for other things too: give poll(2) the smaller timeout_ms(), then
@@ -214,7 +219,7 @@ uint32_t fill(const Consumer& consumer, pollfd* out, uint32_t room) {
   const uint32_t count = consumer.interest_count();
   for (uint32_t i = 0; i < count; ++i) {
     const Interest interest = consumer.interest(i);
-    if (interest.fd < 0 || (!interest.read && !interest.write)) continue;
+    if (!is_waited_for(interest)) continue;
     KSHARE_ASSERT(used < room);
     const int events = (interest.read ? POLLIN : 0) | (interest.write ? POLLOUT : 0);
     out[used++] = {interest.fd, static_cast<short>(events), 0};
@@ -297,7 +302,7 @@ class TcpPool final : public TransportPool {
     const int ready = ::poll(fds, used + 1, sleep_ms);
     const bool rung = ready > 0 && fds[used].revents != 0;
     if (rung || woken) drain(wakeup_fd);
-    if (ready > (rung ? 1 : 0) || ready_now(consumer)) consumer.wake();
+    if (ready >= 0) tell(consumer, fds);  // else what they say is not to be trusted
   }
 
   // Ends wait(), now or the next one. May be called from any thread and from a signal handler.
@@ -323,6 +328,17 @@ class TcpPool final : public TransportPool {
       wakeup_plus_one_.store(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) + 1);
     }
     return wakeup_plus_one_.load() - 1;
+  }
+  // Says which transports have something, in the order in which fill() has asked.
+  template <class Consumer>
+  static void tell(Consumer& consumer, const pollfd* asked) {
+    const uint32_t count = consumer.interest_count();
+    for (uint32_t i = 0; i < count; ++i) {
+      const Interest interest = consumer.interest(i);
+      bool ready = interest.ready_now;
+      if (is_waited_for(interest) && (asked++)->revents != 0) ready = true;
+      if (ready) consumer.wake(i);
+    }
   }
   void drain(int descriptor) {
     uint64_t rings = 0;

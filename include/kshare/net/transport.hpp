@@ -12,14 +12,16 @@
 //              again after a back-off.
 //
 // The contract: nothing here blocks, nothing calls back, one thread. kshare calls
-//   open     on a closed transport; begins to connect. ok: call advance() until it is ready.
-//   advance  while connecting (name resolution, TCP, TLS handshake). Done = ready; pending = later;
-//   else failed. read     as long as bytes come. pending means "nothing now" and nothing else;
-//   closed means the peer's orderly end. write    may take fewer bytes than offered. What it took
-//   is its own; the rest is offered again, maybe elsewhere. close    at any time, twice too; drops
-//   what has not left. interest which descriptor to wait for, and for what. ready_now: bytes wait
-//   inside (a TLS record already decrypted),
-//            so the loop must not sleep.
+//   open      on a closed transport; begins to connect. ok: call advance() until it is ready.
+//   advance   while connecting (name resolution, TCP, TLS handshake), when interest() is met and at
+//             its `due`. done: ready; pending: later; else failed.
+//   read      as long as bytes come. pending means "nothing now" and nothing else; closed means the
+//             peer's orderly end.
+//   write     may take fewer bytes than offered. What it took is its own; the rest is offered
+//             again, maybe elsewhere.
+//   close     at any time, twice too; drops what has not left.
+//   interest  which descriptor to wait for, and for what. ready_now: bytes wait inside (a TLS
+//             record already decrypted), so the loop must not sleep.
 #ifndef KSHARE_NET_TRANSPORT_HPP
 #define KSHARE_NET_TRANSPORT_HPP
 
@@ -58,6 +60,7 @@ struct Interest {
   bool write = false;
   bool ready_now = false;
   uint32_t generation = 0;
+  Instant due = kNever;  // while connecting: advance() wants to be called by then in any case
 };
 
 class Transport {
