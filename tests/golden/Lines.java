@@ -103,6 +103,7 @@ final class Lines {
     }
     private void of(MetadataResponseData m, int version) {
         m.brokers().forEach(b -> node("broker", b.nodeId(), b.host(), b.port()));
+        say("cluster", text(m.clusterId()));
         m.topics().forEach(topic -> {
             say("topic", text(topic.name()), id(topic.topicId()), topic.errorCode());
             topic.partitions().forEach(p -> say("partition", id(topic.topicId()),
@@ -165,6 +166,8 @@ final class Lines {
     private void of(ApiVersionsRequestData m) {
         value("name", m.clientSoftwareName());
         value("version", m.clientSoftwareVersion());
+        value("cluster", m.clusterId() == null ? "" : m.clusterId());
+        value("node", m.nodeId());
     }
     private void of(MetadataRequestData m) {
         m.topics().forEach(topic -> value("topic", topic.name()));

@@ -84,6 +84,11 @@ final class Requests {
                 .setClientSoftwareName(repeated("k", 127))
                 .setClientSoftwareVersion(repeated("1.", 64) + "0-SNAPSHOT"));
         }
+        for (int node : new int[] {0, Integer.MAX_VALUE}) {
+            golden.request("to node " + node, 5, new ApiVersionsRequestData()
+                .setClientSoftwareName("kshare").setClientSoftwareVersion("0.1.0")
+                .setClusterId("MkU3OEVBNTcwNTJENDM2Qg").setNodeId(node));
+        }
     }
     private void metadata() {
         for (int version : new int[] {12, 13}) {

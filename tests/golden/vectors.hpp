@@ -112,7 +112,9 @@ inline constexpr char kText16[] =
      "name=kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
      "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\n"
      "version=1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1."
-     "1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.0-SNAPSHOT\n";
+     "1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.0-SNAPSHOT\n"
+     "cluster=\n"
+     "node=-1\n";
 inline constexpr char kText17[] =
      "80016b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b"
      "6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b"
@@ -2405,6 +2407,7 @@ inline constexpr char kText72[] =
      "hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"
      "hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"
      "hhhhhhh' 0\n"
+     "cluster 'the cluster'\n"
      "topic 'orders' 0102030405060708090a0b0c0d0e0f10 0\n"
      "partition 0102030405060708090a0b0c0d0e0f10 0 1 5 0\n"
      "partition 0102030405060708090a0b0c0d0e0f10 1 -1 -1 5\n"
@@ -2766,6 +2769,7 @@ inline constexpr char kText75[] =
      "broker 127 'b127' 9127\n"
      "broker 128 'b128' 9128\n"
      "broker 129 'b129' 9129\n"
+     "cluster ''\n"
      "topic 'many' 0102030405060708090a0b0c0d0e0f10 0\n"
      "partition 0102030405060708090a0b0c0d0e0f10 0 0 0 0\n"
      "partition 0102030405060708090a0b0c0d0e0f10 1 1 1 0\n"
@@ -6981,7 +6985,9 @@ inline constexpr Vector kVectors[] = {
      What::request, 18, 0,
      "",
      "name=kshare\n"
-     "version=0.1.0\n"},
+     "version=0.1.0\n"
+     "cluster=\n"
+     "node=-1\n"},
     {"ApiVersions 0: long names",
      What::request, 18, 0,
      "",
@@ -6990,7 +6996,9 @@ inline constexpr Vector kVectors[] = {
      What::request, 18, 3,
      "076b736861726506302e312e3000",
      "name=kshare\n"
-     "version=0.1.0\n"},
+     "version=0.1.0\n"
+     "cluster=\n"
+     "node=-1\n"},
     {"ApiVersions 3: long names",
      What::request, 18, 3,
      kText17,
@@ -6999,7 +7007,9 @@ inline constexpr Vector kVectors[] = {
      What::request, 18, 4,
      "076b736861726506302e312e3000",
      "name=kshare\n"
-     "version=0.1.0\n"},
+     "version=0.1.0\n"
+     "cluster=\n"
+     "node=-1\n"},
     {"ApiVersions 4: long names",
      What::request, 18, 4,
      kText17,
@@ -7008,11 +7018,27 @@ inline constexpr Vector kVectors[] = {
      What::request, 18, 5,
      "076b736861726506302e312e3000ffffffff00",
      "name=kshare\n"
-     "version=0.1.0\n"},
+     "version=0.1.0\n"
+     "cluster=\n"
+     "node=-1\n"},
     {"ApiVersions 5: long names",
      What::request, 18, 5,
      kText18,
      kText16},
+    {"ApiVersions 5: to node 0",
+     What::request, 18, 5,
+     "076b736861726506302e312e30174d6b55334f4556424e5463774e544a454e444d3251670000000000",
+     "name=kshare\n"
+     "version=0.1.0\n"
+     "cluster=MkU3OEVBNTcwNTJENDM2Qg\n"
+     "node=0\n"},
+    {"ApiVersions 5: to node 2147483647",
+     What::request, 18, 5,
+     "076b736861726506302e312e30174d6b55334f4556424e5463774e544a454e444d3251677fffffff00",
+     "name=kshare\n"
+     "version=0.1.0\n"
+     "cluster=MkU3OEVBNTcwNTJENDM2Qg\n"
+     "node=2147483647\n"},
     {"Metadata 12: no topics",
      What::request, 3, 12,
      "01000000",
@@ -8000,10 +8026,12 @@ inline constexpr Vector kVectors[] = {
     {"Metadata 12: empty",
      What::response, 3, 12,
      "000000000100ffffffff0100",
+     "cluster null\n"
      "end 0 0\n"},
     {"Metadata 12: empty, tags",
      What::response, 3, 12,
      kText70,
+     "cluster null\n"
      "end 0 0\n"},
     {"Metadata 12: all fields",
      What::response, 3, 12,
@@ -8020,10 +8048,12 @@ inline constexpr Vector kVectors[] = {
     {"Metadata 13: empty",
      What::response, 3, 13,
      "000000000100ffffffff01000000",
+     "cluster null\n"
      "end 0 0\n"},
     {"Metadata 13: empty, tags",
      What::response, 3, 13,
      kText76,
+     "cluster null\n"
      "end 0 0\n"},
     {"Metadata 13: all fields",
      What::response, 3, 13,
@@ -8040,10 +8070,12 @@ inline constexpr Vector kVectors[] = {
     {"Metadata 13: error 129",
      What::response, 3, 13,
      "000000000100ffffffff01008100",
+     "cluster null\n"
      "end 0 129\n"},
     {"Metadata 13: error 129, tags",
      What::response, 3, 13,
      kText80,
+     "cluster null\n"
      "end 0 129\n"},
     {"FindCoordinator 4: found",
      What::response, 10, 4,

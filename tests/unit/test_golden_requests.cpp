@@ -142,7 +142,9 @@ void write_forgotten(Fields& in, Writer& out) {
 
 void write_hello(Fields& in, int16_t version, Writer& out) {
   const std::string_view name = in.text("name");
-  kshare::encode_api_versions(out, version, name, in.text("version"));
+  const std::string_view software = in.text("version");
+  const std::string_view cluster = in.text("cluster");
+  kshare::encode_api_versions(out, version, name, software, {cluster, in.i32("node")});
 }
 void write_metadata(Fields& in, Writer& out) {
   const uint32_t topics = out.begin_array();

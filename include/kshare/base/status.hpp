@@ -17,7 +17,8 @@ enum class Errc : uint8_t {
   bad_option,       // an option is missing or out of its range; last_error() names it
   too_long,         // a text does not fit its limit (names, group id, client id, bootstrap list)
   too_many,         // more topics than Limits::topics_max; more commits than can be kept apart:
-                    // poll() until earlier ones have been answered
+                    // poll() until earlier ones have been answered; as a connection's: more lookups
+                    // at a time than the resolver has room for
   not_running,      // the consumer has not been started, is closed, or has failed for good
   already_running,  // start() without close() before
   no_entropy,       // the pool gave no random octets: member ids would not be unique
@@ -37,7 +38,9 @@ enum class Errc : uint8_t {
   disconnected,    // the peer closed, or the network failed. detail: errno or 0
   timed_out,       // no answer within request.timeout.ms, or no connection in its time
   malformed,       // the peer sent bytes that are no Kafka answer
-  bad_address,     // the host is no numeric address and no resolver is set
+  bad_address,     // the host is no numeric address and no resolver is set, or it can be no name
+  name_not_found,  // neither the hosts file nor DNS knows the host, or it has no address
+  lookup_failed,   // no DNS server gave an answer. detail: errno or 0
   // ---- Fatal: poll() answers false from now on, status() keeps it.
   unsupported_broker,     // the broker is too old for share groups as we speak them
   share_groups_off,       // share groups are switched off (the feature share.version is 0)

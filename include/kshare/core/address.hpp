@@ -9,12 +9,27 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kshare/base/bytes.hpp"
+
 namespace kshare {
 
 struct Address {
   std::string_view host;
   uint16_t port = 0;
 };
+
+// "host:port"; a host that is too long is cut. Answers the length, at most `room` (6 at least).
+inline uint32_t write_address(char* to, uint32_t room, const Address& where) {
+  char digits[5];
+  uint32_t count = 0;
+  for (uint32_t port = where.port; port != 0; port /= 10) {
+    digits[count++] = static_cast<char>('0' + port % 10);
+  }
+  uint32_t size = copy_text(to, room - 6, where.host);
+  to[size++] = ':';
+  while (count != 0) to[size++] = digits[--count];
+  return size;
+}
 
 // Letters, digits and what stands in names, IPv4 and IPv6 addresses and zone ids; not the "//" of a
 // URL, nor a wrong separator.

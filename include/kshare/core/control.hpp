@@ -39,7 +39,11 @@ class Control {
 
   // Sends what is due. Answers when to be asked again at the latest.
   Instant step(Link& link, Tables& tables, Instant now) {
-    if (!link.in_use()) link.set_target(candidate(tables), now);
+    member.trace(tables.shared);
+    if (discovery.overdue(now, tables.shared)) {
+      rebootstrap(link, {Errc::timed_out, 0}, tables, now);
+    }
+    if (!link.in_use()) link.set_target(candidate(tables), now, tables.shared);
     aim(link, tables, now);
     if (link.busy() || !link.can_send(now)) return link.deadline(now);
     Instant wake = link.deadline(now);
@@ -58,27 +62,50 @@ class Control {
   // Bytes of an answer have come.
   void read(Link& link, Tables& tables, Instant now) {
     int32_t throttle_ms = 0;
+    int16_t error = kafka::kNone;
     switch (link.request()) {
       case Api::metadata:
         if (!discovery.read(decoder_.metadata, link.reader(), tables, now)) return;
         throttle_ms = decoder_.metadata.throttle_ms();
+        error = decoder_.metadata.error();
         break;
       case Api::find_coordinator:
         if (!read_search(link, tables)) return;
         throttle_ms = decoder_.search.throttle_ms();
+        error = decoder_.search.error();
         break;
       case Api::share_group_heartbeat:
         if (!member.read_heartbeat(decoder_.heartbeat, link.reader(), tables.topology)) return;
         throttle_ms = decoder_.heartbeat.throttle_ms();
+        error = decoder_.heartbeat.error();
         break;
       case Api::fetch:
       case Api::api_versions:
       case Api::share_fetch:
       case Api::share_acknowledge: return;
     }
-    if (link.end_answer(throttle_ms, now)) on_answer(link, tables, now);
+    if (!link.end_answer(throttle_ms, now)) return;
+    link.trace(TraceKind::answer, {}, error, tables.shared);
+    on_answer(link, tables, now);
   }
 
+  // KIP-899, KIP-1102: forgets the brokers known and begins anew with bootstrap.servers.
+  void rebootstrap(Link& link, Status why, Tables& tables, Instant now) {
+    if (!told_lost_) tables.shared.events.push(EventType::rebootstrapping, why);
+    told_lost_ = true;  // until Metadata comes
+    tables.shared.note_cluster({});
+    tables.topology.forget_brokers();
+    discovery.lost(now, tables.shared);
+    // Not at once: the next answer may be the same.
+    member.forget_coordinator(discovery.due_at(), tables.shared);
+    turn_ = 0;
+    link.set_target(candidate(tables), now, tables.shared);
+  }
+
+  void stop(const Tables& tables) {
+    member.stop();
+    member.trace(tables.shared);
+  }
   void on_lost(Link& link, bool was_asking, Tables& tables, Instant now) {
     if (was_asking && link.request() == Api::metadata) discovery.lost(now, tables.shared);
     if (was_asking && link.request() == Api::share_group_heartbeat) {
@@ -125,7 +152,7 @@ class Control {
     if (link.ready() && here.host == there.host && here.port == there.port) {
       link.name_target(wanted);
     } else {
-      link.set_target(wanted, now);
+      link.set_target(wanted, now, tables.shared);
     }
   }
 
@@ -150,7 +177,7 @@ class Control {
     decoder_.heartbeat.begin(tables.shared.sink());
     ++tables.shared.stats.heartbeats;
     link.send(out, Api::share_group_heartbeat, now, tables.shared.options.request_timeout_ms,
-              tables.shared);
+              tables.shared, member.epoch_to_send());
   }
 
   bool read_search(Link& link, Tables& tables) {
@@ -161,6 +188,10 @@ class Control {
           const NodeEndpoint& node = decoder_.search.coordinator();
           if (tables.topology.note_broker(node.node_id, node.host, node.port, true)) {
             found_ = node.node_id;
+          } else if (node.node_id >= 0) {
+            tables.shared.say("the group coordinator's address does not fit: raise "
+                              "Limits::host_bytes or brokers_max");
+            tables.shared.keep({Errc::too_long, 0});
           }
           break;
         }
@@ -173,6 +204,10 @@ class Control {
     switch (link.request()) {
       case Api::metadata:
         if (discovery.take_appeared()) member.topic_appeared(now);
+        if (discovery.take_misdirected()) {
+          return rebootstrap(link, {Errc::broker_error, kafka::kRebootstrapRequired}, tables, now);
+        }
+        told_lost_ = false;
         break;
       case Api::find_coordinator:
             if (member.on_search(decoder_.search, found_, now, tables.shared)) {
@@ -194,6 +229,7 @@ class Control {
   Decoder decoder_{};
   uint32_t turn_ = 0;
   int32_t found_ = -1;
+  bool told_lost_ = false;  // that Metadata cannot be had
 };
 
 }  // namespace kshare

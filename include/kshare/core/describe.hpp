@@ -11,63 +11,12 @@
 #define KSHARE_CORE_DESCRIBE_HPP
 
 #include <cstdint>
-#include <cstring>
-#include <string_view>
 
-#include "kshare/base/bytes.hpp"
 #include "kshare/base/status.hpp"
+#include "kshare/base/text.hpp"
 #include "kshare/core/event.hpp"
 
 namespace kshare {
-
-inline constexpr uint32_t kLineBytes = 256;
-
-// Appends to out[0..room) what fits and keeps it ended by a NUL.
-class TextOut {
- public:
-  TextOut(char* out, uint32_t room) : out_(out), left_(room == 0 ? 0 : room - 1) {
-    if (room != 0) *out = '\0';
-  }
-  uint32_t size() const { return used_; }
-
-  // Text of ours.
-  TextOut& operator<<(const char* text) { return append({text, std::strlen(text)}); }
-  // Text of somebody else's: no line breaks, no control sequences in a log.
-  TextOut& operator<<(std::string_view text) {
-    for (const char c : text) {
-      const auto octet = static_cast<uint8_t>(c);
-      append({octet < 0x20 || octet == 0x7F ? "?" : &c, 1});
-    }
-    return *this;
-  }
-  TextOut& operator<<(int64_t value) {
-    char digits[20];
-    uint32_t at = sizeof digits;
-    auto left = static_cast<uint64_t>(value);
-    if (value < 0) left = 0 - left;
-    do {
-      digits[--at] = static_cast<char>('0' + left % 10);
-      left /= 10;
-    } while (left != 0 && at != 1);  // 2^63 has 19 digits
-    if (value < 0) digits[--at] = '-';
-    return append({digits + at, sizeof digits - at});
-  }
-  TextOut& operator<<(int32_t value) { return *this << int64_t{value}; }
-
- private:
-  TextOut& append(std::string_view text) {
-    if (left_ == 0) return *this;
-    const uint32_t count = copy_text(out_ + used_, left_, text);
-    used_ += count;
-    left_ -= count;
-    out_[used_] = '\0';
-    return *this;
-  }
-
-  char* out_;
-  uint32_t left_;
-  uint32_t used_ = 0;
-};
 
 // A Kafka error code's name and what to do about it; {code, nullptr, nullptr} for one that this
 // version does not know.
@@ -194,7 +143,11 @@ inline const char* errc_words(Errc code) {
     case Errc::disconnected: return "disconnected";
     case Errc::timed_out: return "no answer in time";
     case Errc::malformed: return "the peer does not speak Kafka: wrong port, or TLS?";
-    case Errc::bad_address: return "not a numeric address, and no resolver is set: give the IP";
+    case Errc::bad_address:
+      return "neither a numeric address nor a name that can be looked up (names need a resolver: "
+             "net/dns.hpp)";
+    case Errc::name_not_found: return "neither the hosts file nor DNS knows an address of this name";
+    case Errc::lookup_failed: return "no DNS server gave an answer";
     case Errc::unsupported_broker: return "the broker is too old: kshare needs Kafka 4.1 or later";
     case Errc::share_groups_off:
       return "share groups are off: kafka-features upgrade --feature share.version=1";
@@ -280,6 +233,9 @@ inline uint32_t format(const Event& event, char* room, uint32_t bytes) {
     case EventType::connected:
     case EventType::connection_failed:
     case EventType::disconnected: format_connection(event, out); break;
+    case EventType::rebootstrapping:
+      out << "asking bootstrap.servers again, the brokers known are forgotten: " << event.status;
+      break;
     case EventType::coordinator_found:
       out << "the group coordinator is node " << event.node;
       break;
@@ -290,6 +246,10 @@ inline uint32_t format(const Event& event, char* room, uint32_t bytes) {
       break;
     case EventType::assignment_too_large:
       out << event.value << " assigned partitions are not served: raise Limits::partitions_max";
+      break;
+    case EventType::leaders_too_many:
+      out << event.value << " leaders of assigned partitions are not served: ";
+      out << "raise Limits::brokers_max (or host_bytes)";
       break;
     case EventType::topic_missing:
       out << "topic " << event.words() << " does not exist, or DESCRIBE on it is missing; waiting";

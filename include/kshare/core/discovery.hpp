@@ -44,6 +44,22 @@ class Discovery {
   void begin_answer() {
     topic_ = kNoRow;
     missing_ = false;
+    unplaced_ = 0;
+  }
+  // The broker wants us to begin anew (error 129).
+  bool take_misdirected() {
+    const bool misdirected = misdirected_;
+    misdirected_ = false;
+    return misdirected;
+  }
+  // Metadata is wanted, and has not come for longer than metadata.recovery.rebootstrap.trigger.ms.
+  bool overdue(Instant now, const Shared& shared) {
+    if (wanted_since_ == kNever && due_at_ <= now) wanted_since_ = now;
+    if (wanted_since_ == kNever || now - wanted_since_ < shared.options.rebootstrap_trigger_ms) {
+      return false;
+    }
+    wanted_since_ = now;
+    return true;
   }
   void lost(Instant now, Shared& shared) { retry(now, shared); }
 
@@ -53,15 +69,17 @@ class Discovery {
       switch (answer.next(in)) {
         case MetadataDecoder::Item::none: return false;
         case MetadataDecoder::Item::broker:
-          tables.note_node(answer.broker());
+          if (!tables.note_node(answer.broker())) ++unplaced_;
+          break;
+        case MetadataDecoder::Item::cluster:
+          tables.shared.note_cluster(answer.cluster_id());
           break;
         case MetadataDecoder::Item::topic: on_topic(answer.topic(), tables); break;
         case MetadataDecoder::Item::partition:
           on_partition(answer.topic(), answer.partition(), tables);
           break;
         case MetadataDecoder::Item::end:
-          if (answer.error() != kafka::kNone) missing_ = true;  // asked again, with back-off
-          finish(tables, now);
+          finish(answer.error(), tables, now);
           return true;
       }
     }
@@ -97,26 +115,39 @@ class Discovery {
                                part.leader_epoch);
   }
 
-  void finish(Tables& tables, Instant now) {
-    answered_ = true;
-    if (missing_ || tables.topology.any_leader_unknown()) {
-      retry(now, tables.shared);
-    } else {
-      attempts_ = 0;
-      refresh(now + tables.shared.options.metadata_max_age_ms);  // unless it is wanted earlier
+  void finish(int16_t error, Tables& tables, Instant now) {
+    if (error != kafka::kNone) {
+      misdirected_ = error == kafka::kRebootstrapRequired;
+      return retry(now, tables.shared);
     }
+    answered_ = true;
+    wanted_since_ = kNever;
+    if (unplaced_ != 0 && !told_unplaced_) {
+      tables.shared.events.push(EventType::leaders_too_many).value = unplaced_;
+    }
+    told_unplaced_ = unplaced_ != 0;
+    if (unplaced_ != 0) return refresh(now + kUnplacedRetryMs);  // asking brings no room
+    if (missing_ || tables.topology.any_leader_unknown()) return retry(now, tables.shared);
+    attempts_ = 0;
+    refresh(now + tables.shared.options.metadata_max_age_ms);  // unless it is wanted earlier
   }
   void retry(Instant now, Shared& shared) {
     refresh(now + shared.retry_ms(attempts_));
     if (attempts_ < 16) ++attempts_;
   }
 
+  static constexpr int64_t kUnplacedRetryMs = 30000;
+
   Instant due_at_{};
+  Instant wanted_since_ = kNever;  // since when Metadata has been asked for in vain
   uint32_t topic_ = kNoRow;  // of the answer that is being read
+  uint32_t unplaced_ = 0;    // leaders of ours that it named and that found no place
   uint8_t attempts_ = 0;
   bool answered_ = false;
   bool missing_ = false;
   bool appeared_ = false;
+  bool misdirected_ = false;
+  bool told_unplaced_ = false;
 };
 
 }  // namespace kshare

@@ -31,6 +31,7 @@ class Engine {
   uint32_t link_count() const { return memory_.peers.size; }
   Link& link(uint32_t i) { return memory_.peers[i].link; }
   const Link& link(uint32_t i) const { return memory_.peers[i].link; }
+  const Peer& peer(uint32_t i) const { return memory_.peers[i]; }
   Shared& shared() { return tables_.shared; }
   const Shared& shared() const { return tables_.shared; }
   const Tables& tables() const { return tables_; }
@@ -86,7 +87,7 @@ class Engine {
     if (!tables_.shared.started) return {Errc::not_running, 0};
     if (closing_) return {};
     closing_ = true;
-    now_ = later(now_, now);
+    now_ = tables_.shared.now = later(now_, now);
     if (tables_.shared.fatal) {
       static_cast<void>(finish());
       return {};
@@ -107,7 +108,7 @@ class Engine {
   // ---- Time passes: timers, then whatever is due is written into the send windows.
   // Answers when to be called again at the latest.
   Instant step(Instant now) {
-    now_ = later(now_, now);
+    now_ = tables_.shared.now = later(now_, now);
     if (!running()) {
       if (tables_.shared.started && closing_) static_cast<void>(finish());  // refused while closing
       return kNever;
@@ -135,7 +136,7 @@ class Engine {
   Address address(uint32_t i) const { return Control::address(link(i).target(), tables_); }
   void opening(uint32_t i) {
     if (link(i).attempts() != 0) ++tables_.shared.stats.reconnects;
-    link(i).on_opening(now_, tables_.shared.options.connection_setup_timeout_ms);
+    link(i).on_opening(now_, tables_.shared.options.connection_setup_timeout_ms, tables_.shared);
   }
   void connected(uint32_t i) { link(i).on_connected(now_, tables_.shared); }
   // New bytes are in the receive window of link i.
@@ -155,7 +156,7 @@ class Engine {
     const bool was_asking = its.busy();
     const Api asked = its.request();
     if (i != 0) leaders_.on_lost(i, tables_);
-    its.on_lost(now_, tables_.shared);
+    its.on_lost(now_, tables_.shared, why);
     if (i == 0) {
       control_.on_lost(its, was_asking && asked != Api::api_versions, tables_, now_);
     } else {
@@ -243,7 +244,7 @@ class Engine {
       const uint32_t send = memory_.limits->send_window_bytes;
       memory_.peers[i] = Peer{};
       memory_.peers[i].link.attach({memory_.receive_windows + i * receive, receive},
-                                   {memory_.send_windows + i * send, send});
+                                   {memory_.send_windows + i * send, send}, i);
     }
     control_.attach();
     leaders_.attach(memory_.peers);
@@ -274,6 +275,11 @@ class Engine {
       if (result == Link::Negotiation::ready) on_ready(i);
       if (result == Link::Negotiation::too_old) refuse_broker();
       if (result == Link::Negotiation::groups_off) tables_.shared.fail_groups_off(0);
+      if (result == Link::Negotiation::misdirected) {
+        const Status why{Errc::broker_error, kafka::kRebootstrapRequired};
+        lost(i, why);
+        control_.rebootstrap(link(0), why, tables_, now_);
+      }
       return false;
     }
     if (i == 0) {
@@ -315,15 +321,7 @@ class Engine {
     if (!established && control_.member.state() != MemberState::stable) tables_.shared.keep(why);
   }
   void set_address(Event& event, uint32_t i) {
-    const Address where = address(i);
-    uint32_t size = copy_text(event.text, Event::kTextBytes - 6, where.host);
-    event.text[size++] = ':';
-    char digits[5];
-    uint32_t count = 0;
-    for (uint32_t port = where.port; port != 0; port /= 10) {
-      digits[count++] = static_cast<char>('0' + port % 10);
-    }
-    while (count != 0) event.text[size++] = digits[--count];
+    const uint32_t size = write_address(event.text, Event::kTextBytes, address(i));
     event.text_bytes = static_cast<uint8_t>(size);
   }
 
@@ -373,8 +371,8 @@ class Engine {
     for (uint32_t i = 0; i < tables_.lots.count(); ++i) {
       if (tables_.lots[i].used) tables_.lose_lot(i, {Errc::not_running, 0});
     }
-    for (uint32_t i = 0; i < link_count(); ++i) link(i).stop();
-    control_.member.stop();
+    for (uint32_t i = 0; i < link_count(); ++i) link(i).stop(tables_.shared);
+    control_.stop(tables_);
     tables_.shared.started = false;
     *memory_.user = nullptr;
     return true;

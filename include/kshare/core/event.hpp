@@ -22,11 +22,13 @@ enum class EventType : uint8_t {
   connected,             // text: host:port; node
   connection_failed,     // text: host:port; status; tried again by itself
   disconnected,          // text: host:port; status
+  rebootstrapping,       // status: why; the brokers known are forgotten, bootstrap.servers are next
   coordinator_found,     // node
   joined,                // value: member epoch
   rejoining,             // status: why the coordinator put us out; membership starts again
   assignment_changed,    // value: partitions assigned now
   assignment_too_large,  // value: partitions that found no place in the tables
+  leaders_too_many,      // value: leaders of ours whose address found no place in the tables
   topic_missing,         // text: topic; it may be created yet, kshare keeps looking
   topic_error,           // text: topic; status: Kafka error (29: READ or DESCRIBE missing)
   partition_error,       // text: topic; partition; status: Kafka error of a fetch

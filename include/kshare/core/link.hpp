@@ -30,10 +30,12 @@ class Link {
  public:
   static constexpr int32_t kNoNode = -1;
   // A broker that says more is asked again after this: no answer can mute a link for good.
-  static constexpr int32_t kThrottleMsMax = 30000;
+  static constexpr int16_t kThrottleMsMax = 30000;
 
-  void attach(MutableBytes receive, MutableBytes send) {
+  // `index`: which of the consumer's links it is.
+  void attach(MutableBytes receive, MutableBytes send, uint32_t index = 0) {
     *this = Link{};
+    index_ = static_cast<uint8_t>(index);
     send_ = send;
     reader_.attach(receive.data, receive.size);
   }
@@ -52,8 +54,8 @@ class Link {
   // ---- Where to.
   // A broker by its id, or bootstrap entry i as -2 - i.
   int32_t target() const { return target_; }
-  void set_target(int32_t target, Instant now) {
-    if (state_ != LinkState::idle) stop();
+  void set_target(int32_t target, Instant now, const Shared& shared) {
+    if (state_ != LinkState::idle) stop(shared);
     target_ = target;
     state_ = LinkState::waiting;
     retry_at_ = now;
@@ -66,8 +68,8 @@ class Link {
   }
   // The broker behind the link turned out to have this id.
   void name_target(int32_t node_id) { target_ = node_id; }
-  void stop() {
-    state_ = LinkState::idle;
+  void stop(const Shared& shared) {
+    if (state_ != LinkState::idle) become(LinkState::idle, {}, shared);
     target_ = kNoNode;
     drop();
   }
@@ -78,17 +80,17 @@ class Link {
   bool wants_open(Instant now) const {
     return state_ == LinkState::waiting && now >= retry_at_ && !wants_close_;
   }
-  void on_opening(Instant now, int64_t timeout_ms) {
-    state_ = LinkState::opening;
+  void on_opening(Instant now, int64_t timeout_ms, const Shared& shared) {
+    become(LinkState::opening, {}, shared);
     deadline_ = now + timeout_ms;
   }
   void on_connected(Instant now, Shared& shared) {
-    state_ = LinkState::negotiating;
+    become(LinkState::negotiating, {}, shared);
     ask_versions(shared.hello_version, now, shared);
   }
-  void on_lost(Instant now, Shared& shared) {
+  void on_lost(Instant now, Shared& shared, Status why = {}) {
     if (state_ == LinkState::idle) return;
-    state_ = LinkState::waiting;
+    become(LinkState::waiting, why, shared);
     retry_at_ = now + shared.reconnect_ms(attempts_);
     if (attempts_ < 16) ++attempts_;
     drop();
@@ -120,7 +122,9 @@ class Link {
     if (flexible) out.no_tags();
     return out;
   }
-  void send(Writer& out, Api api, Instant now, int64_t timeout_ms, Shared& shared) {
+  // `epoch`: the session's or the member's in it, for a trace.
+  void send(Writer& out, Api api, Instant now, int64_t timeout_ms, Shared& shared,
+            int32_t epoch = 0) {
     KSHARE_ASSERT(out.ok() && !busy_);
     out.patch_i32(0, static_cast<int32_t>(out.size() - 4));
     ++correlation_;
@@ -133,6 +137,7 @@ class Link {
     frame_ = Frame::size;
     deadline_ = now + timeout_ms;
     ++shared.stats.requests;
+    trace(TraceKind::request, {}, epoch, shared);
   }
 
   // True once the answer's header has been read: a decoder may go on from reader().
@@ -147,6 +152,7 @@ class Link {
       if (!reader_.commit()) return false;
       if (size > static_cast<uint32_t>(INT32_MAX)) reader_.fail();
       reader_.begin_frame(size);
+      answer_bytes_ = size + 4;
       frame_ = Frame::header;
     }
     if (frame_ == Frame::header) {
@@ -163,15 +169,37 @@ class Link {
   bool end_answer(int32_t throttle_ms, Instant now) {
     if (frame_ != Frame::rest) {
       frame_ = Frame::rest;
-      throttle_ms_ = throttle_ms;
+      throttle_ms_ = static_cast<int16_t>(
+          throttle_ms < 0 ? 0 : throttle_ms < kThrottleMsMax ? throttle_ms : kThrottleMsMax);
       reader_.abandon_frame();
     }
     if (!reader_.settle()) return false;
     busy_ = false;
     if (request_ != Api::api_versions) attempts_ = 0;  // more than a friendly hello
-    if (throttle_ms_ > kThrottleMsMax) throttle_ms_ = kThrottleMsMax;
     if (throttle_ms_ > 0) mute_until_ = now + throttle_ms_;  // KIP-219
     return true;
+  }
+
+  // Tells a trace what the link knows: of itself, and of the request that is being answered.
+  void trace(TraceKind kind, Status status, int32_t value, const Shared& shared) const {
+    if (!shared.traced()) return;
+    TraceEntry entry;
+    entry.kind = kind;
+    entry.link = index_;
+    entry.state = static_cast<uint8_t>(state_);
+    entry.api = request_;
+    entry.version = static_cast<int8_t>(version(request_));
+    entry.throttle_ms = static_cast<uint16_t>(throttle_ms_);
+    entry.status = status;
+    entry.node = target_;
+    entry.value = value;
+    const bool answered = kind == TraceKind::answer;
+    entry.bytes = answered ? answer_bytes_ : send_size_;
+    if (answered || busy_) {
+      entry.correlation = correlation_;
+      entry.elapsed_ms = static_cast<uint32_t>(shared.now - sent_at_);
+    }
+    shared.trace(entry);
   }
 
   // ---- ApiVersions.
@@ -181,7 +209,7 @@ class Link {
   bool can_renew() const {
     return version(Api::share_fetch) >= 2 && version(Api::share_acknowledge) >= 2;
   }
-  enum class Negotiation : uint8_t { unfinished, ready, too_old, groups_off };
+  enum class Negotiation : uint8_t { unfinished, ready, too_old, groups_off, misdirected };
   Negotiation negotiate(Instant now, Shared& shared) {
     for (;;) {
       switch (hello_.next(reader_)) {
@@ -192,15 +220,17 @@ class Link {
           break;
         case ApiVersionsDecoder::Item::end:
           if (!end_answer(0, now)) return Negotiation::unfinished;
+          trace(TraceKind::answer, {}, hello_.error(), shared);
           if (hello_.error() == kafka::kUnsupportedVersion && asked_version_ != 0) {
             ask_lower(now, shared);
             return Negotiation::unfinished;
           }
+          if (hello_.error() == kafka::kRebootstrapRequired) return Negotiation::misdirected;
           if (hello_.error() != kafka::kNone) {
             reader_.fail();
             return Negotiation::unfinished;
           }
-          state_ = LinkState::ready;
+          become(LinkState::ready, {}, shared);
           if (hello_.has_features() && share_level_ <= 0) return Negotiation::groups_off;
           return can_all() ? Negotiation::ready : Negotiation::too_old;
       }
@@ -223,6 +253,11 @@ class Link {
  private:
   enum class Frame : uint8_t { size, header, body, rest };
 
+  void become(LinkState to, Status why, const Shared& shared) {
+    const auto from = static_cast<int32_t>(state_);
+    state_ = to;
+    trace(TraceKind::link, why, from, shared);
+  }
   void drop() {
     wants_close_ = true;
     busy_ = false;
@@ -236,7 +271,8 @@ class Link {
     asked_version_ = version;
     share_level_ = 0;
     Writer out = begin(Api::api_versions, shared);
-    encode_api_versions(out, version, "kshare", kVersion);
+    encode_api_versions(out, version, "kshare", kVersion,
+                        {{shared.cluster_id, shared.cluster_id_bytes}, target_});
     hello_.begin(version);
     send(out, Api::api_versions, now, shared.options.request_timeout_ms, shared);
   }
@@ -271,10 +307,12 @@ class Link {
   Instant mute_until_{};
   uint32_t send_size_ = 0;
   uint32_t sent_ = 0;
-  uint32_t attempts_ = 0;
+  uint32_t answer_bytes_ = 0;  // of the whole frame
   int32_t correlation_ = 0;
   int32_t target_ = kNoNode;
-  int32_t throttle_ms_ = 0;
+  int16_t throttle_ms_ = 0;
+  uint8_t attempts_ = 0;
+  uint8_t index_ = 0;
   int16_t asked_version_ = 0;
   int16_t share_level_ = 0;  // the finalized feature share.version
   LinkState state_ = LinkState::idle;

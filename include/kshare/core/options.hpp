@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kshare/core/trace.hpp"
+
 namespace kshare {
 
 enum class AckMode : uint8_t {
@@ -54,6 +56,12 @@ struct Options {
   int32_t reconnect_backoff_ms = 50;         // reconnect.backoff.ms
   int32_t reconnect_backoff_max_ms = 1000;   // reconnect.backoff.max.ms
   int32_t metadata_max_age_ms = 300000;      // metadata.max.age.ms
+  // metadata.recovery.rebootstrap.trigger.ms: without Metadata for so long, the brokers known are
+  // forgotten and bootstrap.servers are asked again
+  int32_t rebootstrap_trigger_ms = 300000;
+  // metadata.cluster.check.enable: brokers of Kafka 4.4 and later refuse a client that took them
+  // for another broker, or for one of another cluster
+  bool metadata_cluster_check = true;
 
   // kshare's own.
   int32_t ack_linger_ms = 20;   // how long an acknowledgement waits for company before it is sent
@@ -63,6 +71,7 @@ struct Options {
   Unusable too_large = Unusable::release;    // a record larger than a store slot
   Unusable undecodable = Unusable::release;  // no codec for its batch, or damaged inside
   CodecRegistry* codecs = nullptr;     // decompression; without it only plain batches
+  TraceHook trace{};  // told of every request, answer and change of state; core/trace.hpp
 };
 
 }  // namespace kshare

@@ -51,6 +51,7 @@ inline Status keep_options(const Options& options, const Memory& memory, Shared&
   if (options.request_timeout_ms < 1 || options.connection_setup_timeout_ms < 1 ||
       options.retry_backoff_ms < 1 || options.retry_backoff_max_ms < options.retry_backoff_ms ||
       options.reconnect_backoff_ms < 1 || options.metadata_max_age_ms < 1 ||
+      options.rebootstrap_trigger_ms < 1 ||
       options.reconnect_backoff_max_ms < options.reconnect_backoff_ms ||
       options.ack_linger_ms < 0 || options.lock_margin_ms < 0) {
     return settings::bad(shared, "a time-out or back-off is out of range (each at least 1 ms, a "

@@ -18,32 +18,46 @@
 #include "kshare/core/limits.hpp"
 #include "kshare/core/options.hpp"
 #include "kshare/core/stats.hpp"
+#include "kshare/core/trace.hpp"
 #include "kshare/message/decode.hpp"
 #include "kshare/wire/api.hpp"
 
 namespace kshare {
 
 struct Shared {
+  static constexpr uint32_t kClusterIdBytesMax = 22;
+
   const Limits* limits = nullptr;
   Options options{};  // its texts are copies in Storage
   Stats stats{};
   EventRing events{};
   Random random{};
   Span<char> words{};  // last_error()
-  uint32_t words_size = 0;
+  Instant now{};  // for a trace; what acts on the time is given it
+  uint16_t words_size = 0;
   char member_id[kMemberIdBytes] = {};
+  uint8_t cluster_id_bytes = 0;
+  char cluster_id[kClusterIdBytesMax] = {};  // of the last Metadata answer
   Status status{};  // sticky
   int16_t hello_version = api_row(Api::api_versions).max;  // lowered when a broker knows it not
   bool fatal = false;
   bool started = false;
 
+  // One that is longer is not kept, and so not checked: all that Kafka makes have 22 characters.
+  void note_cluster(std::string_view id) {
+    const bool fits = id.size() <= kClusterIdBytesMax && options.metadata_cluster_check;
+    cluster_id_bytes =
+        fits ? static_cast<uint8_t>(copy_text(cluster_id, kClusterIdBytesMax, id)) : uint8_t{0};
+  }
   bool is_implicit() const { return options.acknowledgement_mode == AckMode::implicit_mode; }
   std::string_view member() const { return {member_id, kMemberIdBytes}; }
   TextSink sink() { return {words.data, words.size, 0}; }
-  void say(std::string_view text) { words_size = copy_text(words.data, words.size, text); }
+  void say(std::string_view text) {
+    words_size = static_cast<uint16_t>(copy_text(words.data, words.size, text));
+  }
   // The broker has written its words through sink(); empty ones do not wipe out older ones.
   void said(const TextSink& sink) {
-    if (sink.size != 0) words_size = sink.size;
+    if (sink.size != 0) words_size = static_cast<uint16_t>(sink.size);
   }
   // The first failure of a kind worth keeping for a caller who looks once, at the end.
   void keep(Status failure) {
@@ -55,6 +69,22 @@ struct Shared {
     status = failure;
     Event& event = events.push(EventType::failed, failure);
     EventRing::set_text(event, {words.data, words_size});
+  }
+
+  // Off, a trace costs this branch.
+  bool traced() const { return options.trace.function != nullptr; }
+  void trace(TraceEntry& entry) const {
+    entry.at = now;
+    options.trace.function(options.trace.context, entry);
+  }
+  void trace(TraceKind kind, int32_t value, uint8_t state = 0) const {
+    if (!traced()) return;
+    TraceEntry entry;
+    entry.kind = kind;
+    entry.state = state;
+    entry.node = value;
+    entry.value = value;
+    trace(entry);
   }
 
   void fail_groups_off(int16_t code) {

@@ -56,10 +56,11 @@ struct Tables {
     event.last = last;
   }
 
-  // A broker and its address, out of an answer.
-  void note_node(const NodeEndpoint& node) {
-    static_cast<void>(topology.note_broker(node.node_id, node.host, node.port,
-                                           topology.is_leader(node.node_id)));
+  // A broker and its address, out of an answer. False: it leads partitions of ours, and there is no
+  // place for it.
+  bool note_node(const NodeEndpoint& node) {
+    const bool needed = topology.is_leader(node.node_id);
+    return topology.note_broker(node.node_id, node.host, node.port, needed) || !needed;
   }
 
   // ---- Answers to acknowledgements.

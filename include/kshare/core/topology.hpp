@@ -269,6 +269,11 @@ class Topology {
     return true;
   }
   void keep_broker(int32_t node_id) { kept_broker_ = node_id; }  // the coordinator
+  void forget_brokers() {
+    kept_broker_ = -1;
+    for (BrokerRow& row : brokers_) row = BrokerRow{};
+    for (PartitionRow& row : partitions_) row.leader = row.leader_epoch = -1;
+  }
 
   // Frees rows that nothing refers to any more.
   void collect() {

@@ -20,15 +20,24 @@
 
 namespace kshare {
 
+// Who the client takes the broker for (KIP-1242): both are known, or it is not checked.
+struct ExpectedBroker {
+  std::string_view cluster_id;
+  int32_t node_id = -1;
+};
+
 // `version` 0 has no body.
 inline void encode_api_versions(Writer& out, int16_t version, std::string_view software_name,
-                                std::string_view software_version) {
+                                std::string_view software_version,
+                                const ExpectedBroker& expected = {}) {
   if (version < 3) return;
   out.string(software_name);     // ClientSoftwareName
   out.string(software_version);  // ClientSoftwareVersion
   if (version >= 5) {
-    out.null_string();           // ClusterId: not checked
-    out.i32(-1);                 // NodeId
+    const bool known = !expected.cluster_id.empty() && expected.node_id >= 0;
+    if (known) out.string(expected.cluster_id);  // ClusterId
+    else out.null_string();
+    out.i32(known ? expected.node_id : -1);      // NodeId
   }
   out.no_tags();
 }

@@ -32,7 +32,7 @@ inline void encode_metadata_tail(Writer& out, bool allow_auto_topic_creation) {
 
 class MetadataDecoder {
  public:
-  enum class Item : uint8_t { none, broker, topic, partition, end };
+  enum class Item : uint8_t { none, broker, cluster, topic, partition, end };
 
   struct Topic {
     std::string_view name;  // only at Item::topic
@@ -54,6 +54,7 @@ class MetadataDecoder {
   int32_t throttle_ms() const { return throttle_ms_; }
   int16_t error() const { return error_; }  // at Item::end
   const NodeEndpoint& broker() const { return broker_; }
+  std::string_view cluster_id() const { return topic_.name; }  // only at Item::cluster
   const Topic& topic() const { return topic_; }
   const Partition& partition() const { return partition_; }
 
@@ -90,10 +91,10 @@ class MetadataDecoder {
           at_ = At::broker;
           break;
         case At::cluster:
-          in.skip_text();  // ClusterId
+          topic_.name = in.view(kHostBytesMax);  // ClusterId
           if (!in.commit()) return Item::none;
           at_ = At::topics;
-          break;
+          return Item::cluster;
         case At::topics:
           static_cast<void>(in.i32());  // ControllerId
           left_ = in.array(26);         // Topics

@@ -36,6 +36,7 @@ inline constexpr int16_t kInvalidRecordState = 121;
 inline constexpr int16_t kShareSessionNotFound = 122;
 inline constexpr int16_t kInvalidShareSessionEpoch = 123;
 inline constexpr int16_t kFencedStateEpoch = 124;
+inline constexpr int16_t kRebootstrapRequired = 129;
 inline constexpr int16_t kShareSessionLimitReached = 133;
 
 // A terminal ack may be sent again only after these: the broker has just rolled it back.
