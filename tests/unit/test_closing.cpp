@@ -443,3 +443,21 @@ TEST_CASE("repeated subscribe and unsubscribe are harmless") {
   CHECK(s.w.close(s.m));
   check_gone(s);
 }
+
+TEST_CASE("close does not wait for a leader that is gone, and leaves the group") {
+  minibroker::Config config;
+  config.nodes = 2;
+  world::SceneOf<kshare::kSmallLimits> s(config);
+  s.hold_all();
+  s.start(2, 10);
+  REQUIRE(s.until_seen(20));
+  const int gone = 1 - s.w.broker.coordinator();
+  s.w.broker.stop_node(gone, s.w.now);
+  const int64_t since = s.w.now;
+  REQUIRE(s.consumer().close(s.now(), 30000).ok());
+  REQUIRE(s.w.run_until([&] { return !s.m.alive; }, 31000));
+  CHECK(s.w.now - since < 2000);
+  CHECK(s.w.broker.group_coordinator().members("group").empty());
+  CHECK(s.w.broker.sessions(1 - gone) == 0);
+  check_sums(s.consumer());
+}

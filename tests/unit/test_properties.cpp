@@ -38,6 +38,7 @@ const NumberRow kNumbers[] = {
     {"reconnect.backoff.ms", &Options::reconnect_backoff_ms, 1},
     {"reconnect.backoff.max.ms", &Options::reconnect_backoff_max_ms, 1},
     {"metadata.max.age.ms", &Options::metadata_max_age_ms, 1},
+    {"metadata.recovery.rebootstrap.trigger.ms", &Options::rebootstrap_trigger_ms, 1},
     {"ack.linger.ms", &Options::ack_linger_ms, 0},
     {"lock.margin.ms", &Options::lock_margin_ms, 0},
 };
@@ -108,19 +109,40 @@ TEST_CASE("properties: flags and words, in any case") {
   CHECK(kshare::set(options, "share.acquire.mode", "batch_optimized").ok());
   CHECK(options.acquire_mode == kshare::AcquireMode::batch_optimized);
   CHECK_FALSE(kshare::set(options, "share.acquire.mode", "record-limit").ok());
+  CHECK(kshare::set(options, "record.too.large", "reject").ok());
+  CHECK(options.too_large == kshare::Unusable::reject);
+  CHECK(options.undecodable == kshare::Unusable::release);
+  CHECK(kshare::set(options, "record.too.large", "release").ok());
+  CHECK(kshare::set(options, "batch.undecodable", "Reject").ok());
+  CHECK(options.too_large == kshare::Unusable::release);
+  CHECK(options.undecodable == kshare::Unusable::reject);
+  CHECK_FALSE(kshare::set(options, "batch.undecodable", "drop").ok());
+  CHECK(kshare::set(options, "metadata.cluster.check.enable", "false").ok());
+  CHECK_FALSE(options.metadata_cluster_check);
 }
 
 TEST_CASE("properties: what share consumers refuse is refused, with the way to do it") {
   for (const char* name :
        {"auto.offset.reset", "enable.auto.commit", "group.instance.id", "isolation.level",
         "partition.assignment.strategy", "interceptor.classes", "session.timeout.ms",
-        "heartbeat.interval.ms", "group.protocol", "group.remote.assignor"}) {
+        "heartbeat.interval.ms", "group.protocol", "group.remote.assignor", "security.providers",
+        "config.providers", "config.providers.file.class"}) {
     CAPTURE(name);
     CHECK(outcome_of(name, "x") == PropertyOutcome::rejected);
   }
   Options options;
   const PropertyResult reset = kshare::set(options, "auto.offset.reset", "earliest");
   CHECK(std::string(reset.reason).find("share.auto.offset.reset") != std::string::npos);
+}
+
+TEST_CASE("properties: words that name what kshare does anyway, or cannot do") {
+  CHECK(outcome_of("client.dns.lookup", "use_all_dns_ips") == PropertyOutcome::accepted);
+  CHECK(outcome_of("client.dns.lookup", "resolve_canonical_bootstrap_servers_only") ==
+        PropertyOutcome::rejected);
+  CHECK(outcome_of("client.dns.lookup", "default") == PropertyOutcome::bad_value);
+  CHECK(outcome_of("metadata.recovery.strategy", "rebootstrap") == PropertyOutcome::accepted);
+  CHECK(outcome_of("metadata.recovery.strategy", "NONE") == PropertyOutcome::rejected);
+  CHECK(outcome_of("metadata.recovery.strategy", "some") == PropertyOutcome::bad_value);
 }
 
 TEST_CASE("properties: what would weaken a connection is never passed over") {
@@ -136,12 +158,11 @@ TEST_CASE("properties: what would weaken a connection is never passed over") {
 
 TEST_CASE("properties: what kshare has no part for is said to have no effect") {
   for (const char* name :
-       {"client.dns.lookup", "bootstrap.resolve.timeout.ms", "max.poll.interval.ms",
+       {"bootstrap.resolve.timeout.ms", "max.poll.interval.ms", "exclude.internal.topics",
         "max.partition.fetch.bytes", "key.deserializer", "value.deserializer",
         "default.api.timeout.ms", "socket.connection.setup.timeout.max.ms",
         "connections.max.idle.ms", "send.buffer.bytes", "receive.buffer.bytes",
-        "metadata.recovery.strategy", "metadata.recovery.rebootstrap.trigger.ms",
-        "metadata.cluster.check.enable", "enable.metrics.push", "metric.reporters",
+        "auto.include.jmx.reporter", "enable.metrics.push", "metric.reporters",
         "metrics.num.samples", "metrics.sample.window.ms", "metrics.recording.level"}) {
     CAPTURE(name);
     Options options;

@@ -36,11 +36,13 @@ class Leaders {
   }
 
   void begin_closing() { closing_ = true; }
-  // Everything acked has been sent and answered, and every session ended.
+  // Everything acked has been sent and answered, and every session ended; brokers that cannot be
+  // reached do not hold up the others, nor the leaving of the group.
   bool is_closed(const Tables& tables) const {
     for (uint32_t i = 1; i < peers_.size; ++i) {
       const Peer& peer = peers_[i];
       if (!peer.link.in_use()) continue;
+      if (!peer.link.ready() && peer.link.attempts() >= kClosingAttempts) continue;
       if (peer.link.busy() && peer.link.ready()) return false;
       if (peer.session.is_open() || tables.has_lots(i)) return false;
     }
@@ -362,6 +364,7 @@ class Leaders {
   }
 
   static constexpr uint32_t kStrictFetches = 100;
+  static constexpr uint32_t kClosingAttempts = 3;  // to reach a broker again
 
   Span<Peer> peers_{};
   Rota rota_{};

@@ -64,12 +64,14 @@ struct Options {
   bool metadata_cluster_check = true;
 
   // kshare's own.
-  int32_t ack_linger_ms = 20;   // how long an acknowledgement waits for company before it is sent
-  int32_t lock_margin_ms = 100; // a record whose lock ends within this time is not handed out;
-                                // a quarter of the lock at most
-  bool auto_renew = true;       // while records are taken, the locks of those that wait are renewed
-  Unusable too_large = Unusable::release;    // a record larger than a store slot
-  Unusable undecodable = Unusable::release;  // no codec for its batch, or damaged inside
+  int32_t ack_linger_ms = 20;   // ack.linger.ms: how long an acknowledgement waits for company
+                                // before it is sent
+  int32_t lock_margin_ms = 100; // lock.margin.ms: a record whose lock ends within this time is not
+                                // handed out; a quarter of the lock at most
+  bool auto_renew = true;       // auto.renew: while records are taken, the locks of those that wait
+                                // are renewed
+  Unusable too_large = Unusable::release;    // record.too.large: larger than a store slot
+  Unusable undecodable = Unusable::release;  // batch.undecodable: no codec, or damaged inside
   CodecRegistry* codecs = nullptr;     // decompression; without it only plain batches
   TraceHook trace{};  // told of every request, answer and change of state; core/trace.hpp
 };

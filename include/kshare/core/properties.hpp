@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What:        set(): options by Kafka's property names, as command lines and configuration files
 //              give them. Every property of Java's share consumer has an answer, also where kshare
-//              lacks it.
+//              lacks it; kshare's own options have names beside. README.md prints them all.
 // Flow:        a file or a command line -> here -> Options -> ShareConsumer::start().
 // Memory:      none; texts are kept as views.
 // Valid until: name and value of a text must live until start() has returned.
@@ -71,6 +71,7 @@ inline constexpr Number kNumbers[] = {
     {"reconnect.backoff.ms", &Options::reconnect_backoff_ms, 1},
     {"reconnect.backoff.max.ms", &Options::reconnect_backoff_max_ms, 1},
     {"metadata.max.age.ms", &Options::metadata_max_age_ms, 1},
+    {"metadata.recovery.rebootstrap.trigger.ms", &Options::rebootstrap_trigger_ms, 1},
     {"ack.linger.ms", &Options::ack_linger_ms, 0},
     {"lock.margin.ms", &Options::lock_margin_ms, 0},
 };
@@ -78,11 +79,13 @@ inline constexpr Number kNumbers[] = {
 inline constexpr Flag kFlags[] = {
     {"check.crcs", &Options::check_crcs},
     {"allow.auto.create.topics", &Options::allow_auto_create_topics},
+    {"metadata.cluster.check.enable", &Options::metadata_cluster_check},
     {"auto.renew", &Options::auto_renew},
 };
 
 inline constexpr PropertyResult kBySharing{
     PropertyOutcome::rejected, "share groups have no such setting: it belongs to consumer groups"};
+inline constexpr PropertyResult kNoClasses{PropertyOutcome::rejected, "kshare loads no classes"};
 inline constexpr PropertyResult kNoMetrics{
     PropertyOutcome::no_effect, "kshare counts (stats()) and sends no metrics"};
 inline constexpr PropertyResult kNoTls{PropertyOutcome::rejected, "kshare has no TLS yet"};
@@ -115,13 +118,16 @@ inline constexpr Answer kAnswers[] = {
     {"group.protocol", kBySharing},
     {"group.remote.assignor", kBySharing},
     {"partition.assignment.strategy", kBySharing},
-    {"interceptor.classes", {PropertyOutcome::rejected, "kshare loads no classes"}},
+    {"interceptor.classes", kNoClasses},
+    {"security.providers", kNoClasses},
+    {"config.providers*", kNoClasses},
     // What would weaken a connection if it were passed over.
     {"ssl.*", kNoTls},
     {"sasl.*", kNoSasl},
     // What kshare does in its own way, or has no part for.
-    {"client.dns.lookup", {PropertyOutcome::no_effect, "kshare looks up no names yet"}},
-    {"bootstrap.resolve.timeout.ms", {PropertyOutcome::no_effect, "kshare looks up no names yet"}},
+    {"bootstrap.resolve.timeout.ms",
+     {PropertyOutcome::no_effect, "names are looked up whenever kshare connects, and again after a "
+                                  "failure"}},
     {"max.poll.interval.ms",
      {PropertyOutcome::no_effect, "poll() carries the heartbeats: call it by deadline()"}},
     {"max.partition.fetch.bytes", {PropertyOutcome::no_effect, "share fetches have no such bound"}},
@@ -134,14 +140,11 @@ inline constexpr Answer kAnswers[] = {
      {PropertyOutcome::no_effect, "kshare keeps its connections; brokers end idle ones"}},
     {"send.buffer.bytes", kSocketBuffers},
     {"receive.buffer.bytes", kSocketBuffers},
-    {"metadata.recovery.strategy",
-     {PropertyOutcome::no_effect, "kshare goes back to bootstrap.servers when no broker is left"}},
-    {"metadata.recovery.rebootstrap.trigger.ms",
-     {PropertyOutcome::no_effect, "kshare goes back to bootstrap.servers when no broker is left"}},
-    {"metadata.cluster.check.enable", {PropertyOutcome::no_effect, "kshare does not check this"}},
+    {"exclude.internal.topics", {PropertyOutcome::no_effect, "kshare subscribes by name alone"}},
     {"enable.metrics.push", kNoMetrics},
     {"metric.reporters", kNoMetrics},
     {"metrics.*", kNoMetrics},
+    {"auto.include.jmx.reporter", kNoMetrics},
 };
 
 inline bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
@@ -196,27 +199,66 @@ inline PropertyResult set_flag(Options& options, const Flag& row, std::string_vi
   return {};
 }
 
-inline PropertyResult set_ack_mode(Options& options, std::string_view value) {
-  const bool on = same_word(value, "explicit");
-  if (!on && !same_word(value, "implicit")) return bad("must be implicit or explicit");
-  options.acknowledgement_mode = on ? AckMode::explicit_mode : AckMode::implicit_mode;
-  return {};
-}
-
-inline PropertyResult set_acquire_mode(Options& options, std::string_view value) {
-  const bool on = same_word(value, "record_limit");
-  if (!on && !same_word(value, "batch_optimized")) {
-    return bad("must be batch_optimized or record_limit");
-  }
-  options.acquire_mode = on ? AcquireMode::record_limit : AcquireMode::batch_optimized;
-  return {};
-}
-
 inline PropertyResult check_protocol(std::string_view value) {
   if (same_word(value, "plaintext")) return {};
   if (same_word(value, "ssl") || same_word(value, "sasl_ssl")) return kNoTls;
   if (same_word(value, "sasl_plaintext")) return kNoSasl;
   return bad("must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL");
+}
+
+// Every address of a name is tried in any case.
+inline PropertyResult check_lookup(std::string_view value) {
+  if (same_word(value, "use_all_dns_ips")) return {};
+  if (same_word(value, "resolve_canonical_bootstrap_servers_only")) {
+    return {PropertyOutcome::rejected, "kshare looks up no canonical names: they are for Kerberos"};
+  }
+  return bad("must be use_all_dns_ips");
+}
+inline PropertyResult check_recovery(std::string_view value) {
+  if (same_word(value, "rebootstrap")) return {};
+  if (same_word(value, "none")) {
+    return {PropertyOutcome::rejected,
+            "kshare always goes back to bootstrap.servers when no broker is left"};
+  }
+  return bad("must be rebootstrap");
+}
+
+// An enumeration of two words.
+template <typename Enum>
+PropertyResult set_choice(Enum& field, std::string_view value, std::string_view first,
+                          std::string_view second, const char* reason) {
+  const bool is_second = same_word(value, second);
+  if (!is_second && !same_word(value, first)) return bad(reason);
+  field = static_cast<Enum>(is_second);
+  return {};
+}
+inline PropertyResult set_unusable(Unusable& field, std::string_view value) {
+  return set_choice(field, value, "release", "reject", "must be release or reject");
+}
+
+// True if `name` is one of those that are set by a word; `result` has the answer then.
+inline bool set_word(Options& options, std::string_view name, std::string_view value,
+                     PropertyResult& result) {
+  if (name == "share.acknowledgement.mode") {
+    result = set_choice(options.acknowledgement_mode, value, "implicit", "explicit",
+                        "must be implicit or explicit");
+  } else if (name == "share.acquire.mode") {
+    result = set_choice(options.acquire_mode, value, "batch_optimized", "record_limit",
+                        "must be batch_optimized or record_limit");
+  } else if (name == "record.too.large") {
+    result = set_unusable(options.too_large, value);
+  } else if (name == "batch.undecodable") {
+    result = set_unusable(options.undecodable, value);
+  } else if (name == "security.protocol") {
+    result = check_protocol(value);
+  } else if (name == "client.dns.lookup") {
+    result = check_lookup(value);
+  } else if (name == "metadata.recovery.strategy") {
+    result = check_recovery(value);
+  } else {
+    return false;
+  }
+  return true;
 }
 
 inline bool matches(std::string_view pattern, std::string_view name) {
@@ -242,9 +284,8 @@ inline PropertyResult set(Options& options, std::string_view name, std::string_v
   for (const auto& row : property::kFlags) {
     if (row.name == name) return property::set_flag(options, row, value);
   }
-  if (name == "share.acknowledgement.mode") return property::set_ack_mode(options, value);
-  if (name == "share.acquire.mode") return property::set_acquire_mode(options, value);
-  if (name == "security.protocol") return property::check_protocol(value);
+  PropertyResult result;
+  if (property::set_word(options, name, value, result)) return result;
   for (const auto& row : property::kAnswers) {
     if (property::matches(row.name, name)) return row.result;
   }
