@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "kshare/core/engine.hpp"
+#include "kshare/core/inspect.hpp"
 #include "kshare/core/storage.hpp"
 #include "kshare/net/transport.hpp"
 
@@ -182,6 +183,18 @@ class ShareConsumer {
   // Records handed out, and ranges, whose acknowledgement is not confirmed yet.
   uint32_t unsettled() const { return engine_.unsettled(); }
   int32_t member_epoch() const { return engine_.member().epoch(); }
+
+  // A look inside, for diagnosis: core/inspect.hpp has the fields. False behind the last; texts are
+  // valid until the next call that is not const.
+  MemberInfo member() const { return inspect::member(engine_); }
+  bool subscription(uint32_t i, SubscribedTopic& topic) const {
+    return inspect::subscription(engine_, i, topic);
+  }
+  bool assignment(uint32_t i, AssignedPartition& partition) const {
+    return inspect::assignment(engine_, i, partition);
+  }
+  // Link 0 is the one to the group coordinator; there are Limits::links_max, in use or not.
+  bool link(uint32_t i, LinkInfo& its) const { return inspect::link(engine_, i, its); }
   const Engine& engine() const { return engine_; }
 
  private:

@@ -19,6 +19,7 @@
 #include "kshare/consumer.hpp"
 #include "kshare/core/describe.hpp"
 #include "kshare/core/properties.hpp"
+#include "kshare/core/trace_format.hpp"
 #include "kshare/version.hpp"
 
 #endif  // KSHARE_KSHARE_HPP

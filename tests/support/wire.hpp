@@ -104,8 +104,8 @@ struct Wire {
     return count;
   }
   void open() {
-    link.set_target(7, now);
-    link.on_opening(now, 1000);
+    link.set_target(7, now, shared);
+    link.on_opening(now, 1000, shared);
   }
   void connect() {
     open();

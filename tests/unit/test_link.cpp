@@ -32,12 +32,12 @@ TEST_CASE("a link without a target is idle and waits for nothing") {
 
 TEST_CASE("a link with a target opens at once") {
   Wire w;
-  w.link.set_target(7, w.now);
+  w.link.set_target(7, w.now, w.shared);
   CHECK(w.link.target() == 7);
   CHECK(w.link.state() == LinkState::waiting);
   CHECK(w.link.wants_open(w.now));
   CHECK(w.link.deadline(w.now) == w.now);
-  w.link.on_opening(w.now, 1000);
+  w.link.on_opening(w.now, 1000, w.shared);
   CHECK(w.link.state() == LinkState::opening);
   CHECK_FALSE(w.link.wants_open(w.now));
 }
@@ -78,11 +78,11 @@ TEST_CASE("a lost connection waits before the next try, longer each time, at mos
   Wire w;
   w.shared.options.reconnect_backoff_ms = 50;
   w.shared.options.reconnect_backoff_max_ms = 1000;
-  w.link.set_target(7, w.now);
+  w.link.set_target(7, w.now, w.shared);
   for (uint32_t attempt = 0; attempt < 30; ++attempt) {
     REQUIRE(w.link.wants_open(w.now));
     CHECK(w.link.attempts() == std::min(attempt, 16u));
-    w.link.on_opening(w.now, 1000);
+    w.link.on_opening(w.now, 1000, w.shared);
     w.link.on_lost(w.now, w.shared);
     CHECK(w.link.state() == LinkState::waiting);
     CHECK(w.link.wants_close());
@@ -104,8 +104,8 @@ TEST_CASE("the back-off has jitter: two links that fail together do not come bac
   b.shared.random.seed(6);
   int apart = 0;
   for (int i = 0; i < 20; ++i) {
-    a.link.set_target(7, a.now);
-    b.link.set_target(7, b.now);
+    a.link.set_target(7, a.now, a.shared);
+    b.link.set_target(7, b.now, b.shared);
     for (int n = 0; n < 5; ++n) a.link.on_lost(a.now, a.shared);
     for (int n = 0; n < 5; ++n) b.link.on_lost(b.now, b.shared);
     apart += a.link.retry_at() != b.link.retry_at() ? 1 : 0;
@@ -115,11 +115,11 @@ TEST_CASE("the back-off has jitter: two links that fail together do not come bac
 
 TEST_CASE("an answer makes the next back-off short again; the versions alone do not") {
   Wire w;
-  w.link.set_target(7, w.now);
+  w.link.set_target(7, w.now, w.shared);
   for (int i = 0; i < 6; ++i) w.link.on_lost(w.now, w.shared);
   w.link.closed();
   w.now = w.link.retry_at();
-  w.link.on_opening(w.now, 1000);
+  w.link.on_opening(w.now, 1000, w.shared);
   w.link.on_connected(w.now, w.shared);
   w.give(Wire::frame(1, Offer{}.body()));
   REQUIRE(w.link.in_answer());
@@ -140,7 +140,7 @@ TEST_CASE("the old transport is closed before a new one is opened") {
   CHECK_FALSE(w.link.wants_open(w.now + 5000));
   w.link.closed();
   CHECK(w.link.wants_open(w.now + 5000));
-  w.link.set_target(9, w.now);  // another broker: what is open goes too
+  w.link.set_target(9, w.now, w.shared);  // another broker: what is open goes too
   CHECK(w.link.wants_close());
   CHECK(w.link.target() == 9);
 }
@@ -149,7 +149,7 @@ TEST_CASE("a stopped link wants nothing but its transport closed") {
   Wire w;
   w.become_ready();
   w.ask();
-  w.link.stop();
+  w.link.stop(w.shared);
   CHECK(w.link.state() == LinkState::idle);
   CHECK(w.link.target() == Link::kNoNode);
   CHECK_FALSE(w.link.busy());
@@ -380,7 +380,7 @@ TEST_CASE("a request larger than the send window is seen before it leaves") {
 
 TEST_CASE("a waiting link may be sent elsewhere, no sooner") {
   Wire w;
-  w.link.set_target(7, w.now);
+  w.link.set_target(7, w.now, w.shared);
   for (int i = 0; i < 5; ++i) w.link.on_lost(w.now, w.shared);
   w.link.closed();
   const Instant at = w.link.retry_at();

@@ -63,8 +63,8 @@ struct Bench {
     kshare::Link& link = peer.link;
     link.attach({desk.memory.receive_windows + window, window},
                 {desk.memory.send_windows + sending, sending});
-    link.set_target(4, now);
-    link.on_opening(now, 1000);
+    link.set_target(4, now, t.shared);
+    link.on_opening(now, 1000, t.shared);
     link.on_connected(now, t.shared);
     wire::Offer offer;
     offer.set(78, 1, version).set(79, 1, version);
@@ -177,7 +177,7 @@ TEST_CASE("what stands in the way of a renewal: the records go back at the margi
       {"the link is for another leader", [](Bench& b) { b.peer.ending = b.peer.leaving = true; }},
       {"no session", [](Bench& b) { b.peer.session.ended(b.t); }},
       {"the connection is gone", [](Bench& b) { b.peer.link.on_lost(b.now, b.t.shared); }},
-      {"the link is idle", [](Bench& b) { b.peer.link.stop(); }},
+      {"the link is idle", [](Bench& b) { b.peer.link.stop(b.t.shared); }},
       {"Kafka 4.1", [](Bench& b) { b.connect(1); }},
       {"closing", [](Bench& b) { b.closing = true; }},
   };

@@ -286,7 +286,7 @@ TEST_CASE("29: said once, heartbeats go on at a slow pace, and it recovers when 
 
 TEST_CASE("the search for the coordinator: errors back off, 30 is told once") {
   Office o;
-  o.member.forget_coordinator(Instant{o.now});
+  o.member.forget_coordinator(Instant{o.now}, o.shared());
   for (int i = 0; i < 8; ++i) {
     CHECK(o.member.search_due(Instant{o.now}));
     CHECK_FALSE(o.search_answer(15, -1));

@@ -85,7 +85,7 @@ class Rig {
     }
     link_.attach({memory_.receive_windows, kLimits.receive_window_bytes},
                  {memory_.send_windows, kLimits.send_window_bytes});
-    link_.set_target(1, now);
+    link_.set_target(1, now, tables.shared);
     intake_.attach(kLink);
     correlation_ = 0;
     rereads = 0;

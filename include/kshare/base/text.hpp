@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "kshare/base/bytes.hpp"
+#include "kshare/base/time.hpp"
 
 namespace kshare {
 
@@ -48,6 +49,12 @@ class TextOut {
     return append({digits + at, sizeof digits - at});
   }
   TextOut& operator<<(int32_t value) { return *this << int64_t{value}; }
+  // "12.345": seconds.
+  TextOut& operator<<(Instant at) {
+    const int64_t ms = at.ms < 0 ? -(at.ms % 1000) : at.ms % 1000;
+    *this << at.ms / 1000 << ".";
+    return *this << ms / 100 << ms / 10 % 10 << ms % 10;
+  }
 
  private:
   TextOut& append(std::string_view text) {

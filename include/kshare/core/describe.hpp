@@ -146,7 +146,7 @@ inline const char* errc_words(Errc code) {
     case Errc::bad_address:
       return "neither a numeric address nor a name that can be looked up (names need a resolver: "
              "net/dns.hpp)";
-    case Errc::name_not_found: return "neither the hosts file nor DNS knows an address of this name";
+    case Errc::name_not_found: return "neither hosts file nor DNS has an address for this name";
     case Errc::lookup_failed: return "no DNS server gave an answer";
     case Errc::unsupported_broker: return "the broker is too old: kshare needs Kafka 4.1 or later";
     case Errc::share_groups_off:
@@ -225,6 +225,16 @@ inline void format_records(const Event& event, TextOut& out) {
   }
 }
 
+inline void format_acks(const Event& event, TextOut& out) {
+  place(out, event) << ": " << event.value << " acknowledgements failed: ";
+  // Not the topic is unknown, but the group's state of this partition at that broker.
+  if (event.status == Status{Errc::broker_error, 3}) {
+    out << "the broker has unloaded the partition: these records are delivered again";
+  } else {
+    out << event.status;
+  }
+}
+
 // One line for an event, without a line break; answers its length without the NUL.
 inline uint32_t format(const Event& event, char* room, uint32_t bytes) {
   TextOut out(room, bytes);
@@ -277,15 +287,7 @@ inline uint32_t format(const Event& event, char* room, uint32_t bytes) {
       out << "the application holds " << event.value;
       out << " records: nothing more comes until it acknowledges or detaches some";
       break;
-    case EventType::acks_failed:
-      place(out, event) << ": " << event.value << " acknowledgements failed: ";
-      // Not the topic is unknown, but the group's state of this partition at that broker.
-      if (event.status == Status{Errc::broker_error, 3}) {
-        out << "the broker has unloaded the partition: these records are delivered again";
-      } else {
-        out << event.status;
-      }
-      break;
+    case EventType::acks_failed: format_acks(event, out); break;
     case EventType::acks_unknown:
       out << "node " << event.node << ": the answer to " << event.value;
       out << " acknowledgements was lost; these records may come again";

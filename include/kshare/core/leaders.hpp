@@ -92,11 +92,14 @@ class Leaders {
     Peer& peer = peers_[i];
     if (!peer.intake.read(peer.link, tables, now)) return false;
     if (!peer.link.end_answer(peer.intake.throttle_ms(), now)) return false;
+    peer.link.trace(TraceKind::answer, {}, peer.intake.error(), tables.shared);
+    const bool was_open = peer.session.is_open();
     if (peer.link.request() == Api::fetch) {
       on_reread(peer, tables, now);
     } else {
       on_session_answer(peer, tables, now);
     }
+    if (was_open != peer.session.is_open()) trace_session(peer, tables);
     peer.intake.publish(tables);
     const int16_t error = peer.intake.error();
     if (error != kafka::kNone && !kafka::session_is_lost(error)) return true;
@@ -107,7 +110,9 @@ class Leaders {
     peer.recovering = peer.recovering || peer.session.is_open() || tables.has_lots(i);
     peer.intake.abandon(tables);
     tables.connection_lost(i, peer.link.target());
+    const bool was_open = peer.session.is_open();
     peer.session.ended(tables);
+    if (was_open) trace_session(peer, tables);
     peer.ending = false;
     peer.hold_until = peer.recover_until = Instant{};
     peer.acks_since = tables.has_lots(i) ? Instant{} : kNever;
@@ -294,7 +299,12 @@ class Leaders {
   }
   void send(Peer& peer, Writer& out, Api api, int64_t wait_ms, Tables& tables, Instant now) {
     peer.link.send(out, api, now, tables.shared.options.request_timeout_ms + wait_ms,
-                   tables.shared);
+                   tables.shared, peer.session.epoch_sent());
+  }
+
+  // It has been opened, or it is over.
+  static void trace_session(const Peer& peer, const Tables& tables) {
+    peer.link.trace(TraceKind::session, {}, peer.session.epoch(), tables.shared);
   }
 
   // ---- Verdicts.

@@ -58,7 +58,7 @@ class Link {
     if (state_ != LinkState::idle) stop(shared);
     target_ = target;
     state_ = LinkState::waiting;
-    retry_at_ = now;
+    deadline_ = now;
     attempts_ = 0;
   }
   // While waiting: the next attempt goes elsewhere, no sooner.
@@ -78,7 +78,7 @@ class Link {
   bool wants_close() const { return wants_close_; }
   void closed() { wants_close_ = false; }
   bool wants_open(Instant now) const {
-    return state_ == LinkState::waiting && now >= retry_at_ && !wants_close_;
+    return state_ == LinkState::waiting && now >= deadline_ && !wants_close_;
   }
   void on_opening(Instant now, int64_t timeout_ms, const Shared& shared) {
     become(LinkState::opening, {}, shared);
@@ -91,7 +91,7 @@ class Link {
   void on_lost(Instant now, Shared& shared, Status why = {}) {
     if (state_ == LinkState::idle) return;
     become(LinkState::waiting, why, shared);
-    retry_at_ = now + shared.reconnect_ms(attempts_);
+    deadline_ = now + shared.reconnect_ms(attempts_);
     if (attempts_ < 16) ++attempts_;
     drop();
   }
@@ -244,11 +244,10 @@ class Link {
   Instant deadline(Instant now) const {
     if (wants_close_) return now;
     if (state_ == LinkState::idle) return kNever;
-    if (state_ == LinkState::waiting) return retry_at_;
-    if (busy_ || state_ == LinkState::opening) return deadline_;
+    if (busy_ || state_ == LinkState::opening || state_ == LinkState::waiting) return deadline_;
     return mute_until_ > now ? mute_until_ : kNever;
   }
-  Instant retry_at() const { return retry_at_; }
+  Instant retry_at() const { return deadline_; }  // while waiting
 
  private:
   enum class Frame : uint8_t { size, header, body, rest };
@@ -300,8 +299,7 @@ class Link {
   Reader reader_{};
   MutableBytes send_{};
   ApiVersionsDecoder hello_{};
-  Instant retry_at_{};
-  Instant deadline_{};
+  Instant deadline_{};  // of what is under way; while waiting: when the next attempt is due
   Instant sent_at_{};
   Instant first_byte_at_{};
   Instant mute_until_{};

@@ -68,14 +68,22 @@ class Member {
   void begin_search(Writer& out, const Shared& shared) {
     encode_find_coordinator(out, shared.options.group_id);
   }
-  void forget_coordinator(Instant now) {
+  void forget_coordinator(Instant search_at, const Shared& shared) {
+    if (coordinator_ != kUnknown) shared.trace(TraceKind::coordinator, kUnknown);
     coordinator_ = kUnknown;
-    search_at_ = now;
+    search_at_ = search_at;
+  }
+  // Tells a trace what has become of the membership since this was last called.
+  void trace(const Shared& shared) {
+    if (told_as_ == state_) return;
+    told_as_ = state_;
+    shared.trace(TraceKind::member, epoch_, static_cast<uint8_t>(state_));
   }
   // Its connection is gone: at once the first time, then with back-off until a heartbeat succeeds.
   void coordinator_lost(Instant now, Shared& shared) {
     if (coordinator_ == kUnknown) return;
-    forget_coordinator(search_attempts_ == 0 ? now : now + shared.retry_ms(search_attempts_ - 1u));
+    forget_coordinator(search_attempts_ == 0 ? now : now + shared.retry_ms(search_attempts_ - 1u),
+                       shared);
     if (search_attempts_ < 16) ++search_attempts_;
   }
   // The answer has been read. True if the coordinator is known now.
@@ -84,6 +92,7 @@ class Member {
     if (answer.error() == kafka::kNone && node_id >= 0) {
       coordinator_ = node_id;
       heartbeat_at_ = now;
+      shared.trace(TraceKind::coordinator, node_id);
       shared.events.push(EventType::coordinator_found).node = node_id;
       return true;
     }
@@ -102,7 +111,7 @@ class Member {
     HeartbeatHead head;
     head.group_id = shared.options.group_id;
     head.member_id = shared.member();
-    head.member_epoch = state_ == MemberState::leaving ? -1 : epoch_;
+    head.member_epoch = epoch_to_send();
     const bool full = state_ == MemberState::joining;
     if (full) head.rack_id = shared.options.client_rack;
     encode_heartbeat_head(out, head);
@@ -125,6 +134,7 @@ class Member {
     announced_ = true;
     heartbeat_at_ = kNever;  // until the answer, or the loss of the link
   }
+  int32_t epoch_to_send() const { return state_ == MemberState::leaving ? -1 : epoch_; }
   void heartbeat_lost(Instant now, Shared& shared) {
     if (!active()) return;
     if (state_ == MemberState::leaving && sent_as_ == MemberState::leaving) {
@@ -174,7 +184,9 @@ class Member {
       shared.events.push(EventType::joined).value = answer.member_epoch();
       expect_assignment(now);
     }
+    if (epoch_ != answer.member_epoch()) told_as_ = kUntold;
     epoch_ = answer.member_epoch();
+    trace(shared);
     if (assignment_came_) apply_assignment(topology, shared);
     plan_next(answer.interval_ms(), sent_at, now, topology);
     if (assignment_came_) ask_again(now, topology, shared);
@@ -190,6 +202,7 @@ class Member {
 
  private:
   static constexpr int64_t kHopeMs = 5000;
+  static constexpr auto kUntold = static_cast<MemberState>(0xFF);
   static constexpr int64_t kIntervalMsMax = 30000;  // whatever the coordinator says: it may err
 
   void start_join() {
@@ -201,7 +214,9 @@ class Member {
   void apply_assignment(Topology& topology, Shared& shared) {
     const bool changed = topology.end_assignment();
     if (changed) {
-      shared.events.push(EventType::assignment_changed).value = topology.assigned_count();
+      const uint32_t count = topology.assigned_count();
+      shared.events.push(EventType::assignment_changed).value = count;
+      shared.trace(TraceKind::assignment, static_cast<int32_t>(count));
     }
     if (unplaced_ != 0 && !topology.has_leftovers()) {
       shared.events.push(EventType::assignment_too_large).value = unplaced_;
@@ -251,7 +266,7 @@ class Member {
     switch (code) {
       case kafka::kCoordinatorNotAvailable:
       case kafka::kNotCoordinator:
-        forget_coordinator(now + shared.retry_ms(attempts_));
+        forget_coordinator(now + shared.retry_ms(attempts_), shared);
         if (attempts_ < 16) ++attempts_;
         return;
       case kafka::kCoordinatorLoadInProgress:
@@ -298,6 +313,7 @@ class Member {
   uint8_t crowded_ = 0;  // times that an assignment found rows of the one before in its way
   MemberState state_ = MemberState::idle;
   MemberState sent_as_ = MemberState::idle;  // what we were when the last heartbeat was sent
+  MemberState told_as_ = MemberState::idle;  // to a trace
   bool announced_ = false;  // a heartbeat has been sent: the coordinator may know us
   bool names_due_ = false;
   bool names_sent_ = false;

@@ -41,13 +41,13 @@ struct Options {
 
   AckMode acknowledgement_mode = AckMode::implicit_mode;  // share.acknowledgement.mode
   AcquireMode acquire_mode = AcquireMode::batch_optimized;  // share.acquire.mode
+  bool check_crcs = true;             // check.crcs
+  bool allow_auto_create_topics = false;  // allow.auto.create.topics; Java's default is true, but a
+                                          // misspelt subscription must not create a topic
   int32_t max_poll_records = 500;     // max.poll.records: records acquired by one fetch at most
   int32_t fetch_min_bytes = 1;        // fetch.min.bytes
   int32_t fetch_max_bytes = 52428800; // fetch.max.bytes; the free part of a store slot caps it
   int32_t fetch_max_wait_ms = 500;    // fetch.max.wait.ms
-  bool check_crcs = true;             // check.crcs
-  bool allow_auto_create_topics = false;  // allow.auto.create.topics; Java's default is true, but a
-                                          // misspelt subscription must not create a topic
 
   int32_t request_timeout_ms = 30000;        // request.timeout.ms
   int32_t connection_setup_timeout_ms = 10000;  // socket.connection.setup.timeout.ms
@@ -64,14 +64,14 @@ struct Options {
   bool metadata_cluster_check = true;
 
   // kshare's own.
-  int32_t ack_linger_ms = 20;   // ack.linger.ms: how long an acknowledgement waits for company
-                                // before it is sent
-  int32_t lock_margin_ms = 100; // lock.margin.ms: a record whose lock ends within this time is not
-                                // handed out; a quarter of the lock at most
   bool auto_renew = true;       // auto.renew: while records are taken, the locks of those that wait
                                 // are renewed
   Unusable too_large = Unusable::release;    // record.too.large: larger than a store slot
   Unusable undecodable = Unusable::release;  // batch.undecodable: no codec, or damaged inside
+  int32_t ack_linger_ms = 20;   // ack.linger.ms: how long an acknowledgement waits for company
+                                // before it is sent
+  int32_t lock_margin_ms = 100; // lock.margin.ms: a record whose lock ends within this time is not
+                                // handed out; a quarter of the lock at most
   CodecRegistry* codecs = nullptr;     // decompression; without it only plain batches
   TraceHook trace{};  // told of every request, answer and change of state; core/trace.hpp
 };

@@ -39,7 +39,7 @@ class Rota {
         return turn_over_;
       }
       tables.topology.note_turn(broker, ++turns_);
-      peers_[link].link.set_target(tables.topology.broker(broker).node_id, now);
+      peers_[link].link.set_target(tables.topology.broker(broker).node_id, now, tables.shared);
       peers_[link].session.ended(tables);
       peers_[link].since = now;
       peers_[link].ending = peers_[link].leaving = false;
@@ -96,7 +96,7 @@ class Rota {
         tables.lose_lot(lot, {Errc::lock_lost, 0});
       }
     }
-    peer.link.stop();
+    peer.link.stop(tables.shared);
     peer.leaving = peer.ending = peer.recovering = false;  // the next leader is another broker
     peer.recover_until = Instant{};
     peer.since = now;

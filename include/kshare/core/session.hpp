@@ -42,6 +42,7 @@ class Session {
     return epoch == INT32_MAX ? 1 : epoch + 1;
   }
   int32_t epoch() const { return epoch_; }
+  int32_t epoch_sent() const { return final_ ? -1 : epoch_; }
   bool is_open() const { return epoch_ > 0; }
   // Ranges were acquired that found no row: the end of the session frees them, and so does time.
   bool surplus(Instant now) const { return now < surplus_until_; }

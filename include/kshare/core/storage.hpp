@@ -80,6 +80,7 @@ struct Storage {
   static_assert(L.brokers_max >= 2 && L.brokers_max >= L.links_max, "brokers_max: links_max");
   static_assert(L.host_bytes >= 16 && L.host_bytes <= 256, "host_bytes: 16 to 256");
   static_assert(L.events_max >= 4, "events_max: 4 at least");
+  static_assert(L.error_text_bytes <= 65535, "error_text_bytes: at most 65535");
   static_assert(L.work_bytes >= L.receive_window_bytes, "work_bytes: a receive window at least");
 
   Room<Peer, L.links_max> peers;
