@@ -47,7 +47,8 @@ class Control {
     aim(link, tables, now);
     if (link.busy() || !link.can_send(now)) return link.deadline(now);
     Instant wake = link.deadline(now);
-    if (!discovery.has_answer() || (discovery.due_at() <= now && !member.heartbeat_due(now))) {
+    const bool urgent = !discovery.has_answer() || !member.heartbeat_due(now);
+    if (urgent && discovery.due_at() <= now) {
       send_metadata(link, tables, now);
     } else if (member.search_due(now)) {
       send_search(link, tables, now);
