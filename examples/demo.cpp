@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What:        the demo behind examples/run: a mini broker in a child process, records of several
 //              kinds in it, and a kshare consumer that reads them over loopback TCP.
-// Flow:        demo: as above, ends by itself. demo --broker: the mini broker alone, told what to
-//              do by lines on standard input (see Serving); tests/examples/run.py uses it.
+// Flow:        ends by itself. The mini broker alone, to be told what to do: tests/minibroker.
 // Memory:      the consumer's is static, and printed; the broker is test code with a heap.
 // Errors:      exit 0 if every record came and one of them twice, else 1.
-#include <poll.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <sstream>
 #include <string>
-#include <vector>
 
 #include "broker/tcp_front.hpp"
 #include "kshare/core/describe.hpp"
@@ -58,112 +52,6 @@ void fill_for_demo(minibroker::Broker& broker) {
   broker.append("commands", 0, {record("pump-7", "schedule 06:00-08:30, 17:00-22:00")});
 }
 
-// `demo --broker` reads one command a line and answers each with one line:
-//   topic NAME PARTITIONS            ok
-//   append NAME PARTITION COUNT SIZE ok FIRST-OFFSET   (one batch; values "OFFSET xxx...")
-//   value NAME PARTITION TEXT        ok OFFSET
-//   corrupt NAME PARTITION           ok OFFSET         (its CRC is wrong)
-//   state GROUP NAME PARTITION       ok AVAILABLE ACQUIRED ACKNOWLEDGED ARCHIVED
-//   lock GROUP MS                    ok                (the group's record locks last so long)
-//   disable                          ok                (share groups are off from now on)
-// It ends when standard input does. Its first line is HOST:PORT.
-class Serving {
- public:
-  explicit Serving(int input) : broker_(minibroker::Config{}), front_(broker_), input_(input) {}
-
-  minibroker::Broker& broker() { return broker_; }
-  std::string address() const { return front_.ok() ? front_.bootstrap() : ""; }
-
-  void run() {
-    pollfd entry = {input_, POLLIN, 0};
-    for (;;) {
-      front_.run_once(10);
-      if (::poll(&entry, 1, 0) <= 0) continue;
-      char bytes[4096];
-      const ssize_t count = ::read(input_, bytes, sizeof bytes);
-      if (count <= 0) return;
-      pending_.append(bytes, static_cast<size_t>(count));
-      for (size_t end; (end = pending_.find('\n')) != std::string::npos;) {
-        const std::string answer = obey(pending_.substr(0, end));
-        pending_.erase(0, end + 1);
-        std::printf("%s\n", answer.c_str());
-        std::fflush(stdout);
-      }
-    }
-  }
-
- private:
-  std::string obey(const std::string& line) {
-    std::istringstream words(line);
-    std::string verb, name;
-    int partition = 0;
-    words >> verb >> name;
-    if (verb == "state") return state(name, words);
-    if (verb == "disable") {
-      broker_.set_share_enabled(false);
-      return "ok";
-    }
-    words >> partition;
-    if (verb == "lock") {
-      broker_.group_settings(name).lock_ms = partition;
-      return "ok";
-    }
-    if (verb == "topic") {
-      broker_.add_topic(name, partition);
-      return "ok";
-    }
-    if (verb == "append") return append(name, partition, words);
-    const int64_t offset = broker_.end_offset(name, partition);
-    if (verb == "value") {
-      std::string text;
-      std::getline(words >> std::ws, text);
-      broker_.append(name, partition, {record(nullptr, text.c_str())});
-    } else if (verb == "corrupt") {
-      minibroker::BatchOptions options;
-      options.corrupt_crc = true;
-      broker_.append(name, partition, {record(nullptr, "damaged")}, options);
-    } else {
-      return "unknown command";
-    }
-    return "ok " + std::to_string(offset);
-  }
-
-  std::string append(const std::string& name, int partition, std::istream& words) {
-    size_t count = 0, size = 0;
-    words >> count >> size;
-    const int64_t first = broker_.end_offset(name, partition);
-    std::vector<minibroker::Rec> records;
-    for (size_t i = 0; i < count; ++i) {
-      std::string value = std::to_string(first + static_cast<int64_t>(i)) + " ";
-      value.resize(std::max(size, value.size()), 'x');
-      records.push_back(record(nullptr, value.c_str()));
-    }
-    broker_.append(name, partition, records);
-    return "ok " + std::to_string(first);
-  }
-
-  std::string state(const std::string& group, std::istream& words) {
-    std::string name;
-    int partition = 0;
-    words >> name >> partition;
-    int64_t counts[4] = {};
-    const int64_t start = broker_.start_offset(group, name, partition);
-    for (int64_t at = 0; at < broker_.end_offset(name, partition); ++at) {
-      const auto state = broker_.state_of(group, name, partition, at).state;
-      // Below the start offset everything is settled, one way or the other.
-      ++counts[at < start ? 2 : static_cast<int>(state)];
-    }
-    std::string answer = "ok";
-    for (const int64_t count : counts) answer += " " + std::to_string(count);
-    return answer;
-  }
-
-  minibroker::Broker broker_;
-  minibroker::TcpFront front_;
-  int input_;
-  std::string pending_;
-};
-
 // A child process with the demo's broker. It ends when `lifeline` is closed.
 std::string fork_broker(int& lifeline) {
   int down[2], up[2];
@@ -172,12 +60,14 @@ std::string fork_broker(int& lifeline) {
   if (child == 0) {
     ::close(down[1]);
     ::close(up[0]);
-    Serving serving(down[0]);
-    fill_for_demo(serving.broker());
-    const std::string address = serving.address();
+    minibroker::Broker broker{minibroker::Config{}};
+    minibroker::TcpFront front(broker);
+    fill_for_demo(broker);
+    const std::string address = front.ok() ? front.bootstrap() : "";
     if (::write(up[1], address.data(), address.size()) < 0) ::_exit(1);
     ::close(up[1]);
-    serving.run();
+    while (!front.run_once(1000, down[0])) {
+    }
     ::_exit(0);
   }
   ::close(down[0]);
@@ -286,13 +176,4 @@ int demonstrate() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  if (argc == 2 && std::strcmp(argv[1], "--broker") == 0) {
-    Serving serving(STDIN_FILENO);
-    std::printf("%s\n", serving.address().c_str());
-    std::fflush(stdout);
-    serving.run();
-    return serving.address().empty() ? 1 : 0;
-  }
-  return demonstrate();
-}
+int main() { return demonstrate(); }

@@ -40,16 +40,22 @@ class Broker {
   int64_t next_deadline() const;  // INT64_MAX: none. An early tick() does no harm.
 
   // --- faults
-  void move_leader(const std::string& topic, int partition, int node);  // node -1: no leader
+  // Node -1: no leader. Without `hint` the old leader does not say which the new one is.
+  void move_leader(const std::string& topic, int partition, int node, bool hint = true);
   void move_coordinator(int node);
   void name_coordinator(int asked, int named);  // FindCoordinator lies; -1: truth
   void stop_node(int node, int64_t now);
   void start_node(int node);
+  void set_cluster_id(const std::string& id) { config_.cluster_id = id; }
   void set_node_address(int node, const std::string& host, int port);
   void close_connection(int conn, int64_t now);  // the broker hangs up
   void fail_next(int16_t api_key, int16_t error, int times = 1);
   void fail_partition(const std::string& topic, int partition, int16_t error, int times = 1);
   void fail_acks(const std::string& topic, int partition, int16_t error, int times = 1);
+  // The next requests of this API are served, but the answer never comes; with `cut` the broker
+  // hangs up in its place.
+  void lose_answers(int16_t api_key, int times, bool cut);
+  void clear_faults(int16_t api_key);  // what fail_next() and lose_answers() have left
   void hide_next_fetch(int times, int64_t throttle_ms);  // acquires, tells nothing (quota)
   void drop_session(const std::string& group, const std::string& member);  // next request: 122
   void set_throttle(int64_t ms) { config_.throttle_ms = ms; }
@@ -59,6 +65,10 @@ class Broker {
   RecordState state_of(const std::string& group, const std::string& topic, int partition,
                        int64_t offset) const;
   int64_t start_offset(const std::string& group, const std::string& topic, int partition) const;
+  // Settled ones are counted for ever; those no member was ever given are available.
+  StateCounts counts(const std::string& group, const std::string& topic, int partition) const;
+  const Topics& topics() const { return topics_; }
+  std::vector<std::string> groups() const;  // that ever had a member
   int64_t end_offset(const std::string& topic, int partition) const;
   int leader_of(const std::string& topic, int partition) const;
   Uuid topic_id(const std::string& topic) const;
@@ -68,12 +78,15 @@ class Broker {
   int coordinator() const { return coordinator_node_; }
   int sessions(int node) const;
   int open_connections() const;
+  std::vector<int> connections(int node) const;  // the live ones; node -1: of all
   int64_t requests(int16_t api_key) const;
+  int64_t introductions() const { return introductions_; }  // ApiVersions that name the broker
   int64_t requests_total() const;
   const std::vector<std::string>& violations() const { return violations_; }
   const std::vector<std::string>& notes() const { return notes_; }  // legal but pointless requests
   GroupSettings& group_settings(const std::string& group);
   Coordinator& group_coordinator() { return groups_; }
+  const Coordinator& group_coordinator() const { return groups_; }
   const Config& config() const { return config_; }
   int64_t now() const { return now_; }
 
@@ -231,7 +244,13 @@ class Broker {
   std::map<std::pair<std::string, TopicPartition>, Shared> shared_;
   std::map<std::string, int32_t> member_numbers_;
   std::vector<std::string> member_names_;
+  struct Loss {
+    int times;
+    bool cut;
+  };
   std::map<int16_t, std::vector<Fault>> faults_;
+  int64_t introductions_ = 0;
+  std::map<int16_t, Loss> losses_;
   int hidden_fetches_ = 0;
   int64_t hidden_throttle_ms_ = 0;
   std::map<int16_t, int64_t> requests_;

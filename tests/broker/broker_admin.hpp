@@ -127,8 +127,9 @@ inline void Broker::unload(const TopicPartition& tp) {
   wake(tp);
 }
 
-inline void Broker::move_leader(const std::string& topic, int partition, int node) {
+inline void Broker::move_leader(const std::string& topic, int partition, int node, bool hint) {
   PartitionLog& log = log_of(topic, partition);
+  log.hint = hint;
   log.leader = node;
   ++log.leader_epoch;
   unload({topics_.at(topic).id, partition});
@@ -263,6 +264,23 @@ inline int64_t Broker::start_offset(const std::string& group, const std::string&
   return it == shared_.end() ? -1 : it->second.state.start();
 }
 
+inline StateCounts Broker::counts(const std::string& group, const std::string& topic,
+                                  int partition) const {
+  const Topic& t = topics_.at(topic);
+  const PartitionLog& log = t.partitions.at(static_cast<size_t>(partition));
+  const auto it = shared_.find({group, {t.id, partition}});
+  StateCounts sum;
+  int64_t from = log.log_start;
+  if (it != shared_.end()) {
+    sum = it->second.state.counts();
+    from = std::max(from, it->second.state.next_new());
+  }
+  for (size_t i = log.batch_at(from); i < log.batches.size(); ++i) {
+    sum.available += log.batches[i].last - std::max(from, log.batches[i].base) + 1;
+  }
+  return sum;
+}
+
 inline int64_t Broker::end_offset(const std::string& topic, int partition) const {
   return topics_.at(topic).partitions.at(static_cast<size_t>(partition)).end;
 }
@@ -298,6 +316,22 @@ inline int Broker::open_connections() const {
   return n;
 }
 
+inline std::vector<int> Broker::connections(int node) const {
+  std::vector<int> ids;
+  for (const auto& c : conns_) {
+    const bool there = node < 0 || c.second.node == node;
+    if (there && c.second.alive && c.second.open) ids.push_back(c.first);
+  }
+  return ids;
+}
+
+inline std::vector<std::string> Broker::groups() const {
+  const std::vector<std::string> names = groups_.groups();
+  std::set<std::string> all(names.begin(), names.end());
+  for (const auto& s : shared_) all.insert(s.first.first);
+  return {all.begin(), all.end()};
+}
+
 inline int64_t Broker::requests(int16_t api_key) const {
   const auto it = requests_.find(api_key);
   return it == requests_.end() ? 0 : it->second;
@@ -318,6 +352,7 @@ inline GroupSettings& Broker::group_settings(const std::string& group) {
   s.max_record_locks = config_.max_record_locks;
   s.start_at_latest = config_.start_at_latest;
   s.read_committed = config_.read_committed;
+  s.renew_enabled = config_.renew_enabled;
   return settings_[group] = s;
 }
 

@@ -165,14 +165,28 @@ inline void Broker::send(int id, const RequestHeader& h, const std::string& body
   std::string frame = framed(w.raw(body).out);
   const std::string before = frame;
   const bool share = h.key == kShareFetch || h.key == kShareAcknowledge;
-  const bool sent = !on_response || on_response(h.key, frame);
+  const auto loss = losses_.find(h.key);
+  const bool lost = loss != losses_.end() && loss->second.times > 0;
+  const bool sent = !lost && (!on_response || on_response(h.key, frame));
   if (share) ++c.share_answers;
   if (share && (!sent || frame != before)) c.excused = true;
   if (sent && c.alive) c.out += frame;
+  if (!lost) return;
+  --loss->second.times;
+  if (loss->second.cut) hang_up(id);
 }
 
 inline void Broker::fail_next(int16_t api_key, int16_t error, int times) {
   faults_[api_key].push_back({error, times});
+}
+
+inline void Broker::lose_answers(int16_t api_key, int times, bool cut) {
+  losses_[api_key] = {times, cut};
+}
+
+inline void Broker::clear_faults(int16_t api_key) {
+  faults_.erase(api_key);
+  losses_.erase(api_key);
 }
 
 inline int16_t Broker::injected(int id, int16_t key) {

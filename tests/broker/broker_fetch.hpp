@@ -43,7 +43,7 @@ inline int16_t Broker::partition_error(int node, const TopicPartition& tp) const
 
 inline void Broker::hint_leader(ShareAnswer& a, PartAnswer& p) {
   const PartitionLog* log = log_of(p.tp);
-  if (log == nullptr) return;
+  if (log == nullptr || !log->hint) return;
   p.leader = log->leader;
   p.leader_epoch = log->leader_epoch;
   const bool told = std::any_of(a.endpoints.begin(), a.endpoints.end(),
@@ -328,7 +328,7 @@ inline bool Broker::try_fetch_poll(int id, bool force) {
       left -= std::min(left, s.bytes);
     }
     w.compact(records);
-    if (error == kNotLeaderOrFollower && log->leader >= 0) {
+    if (error == kNotLeaderOrFollower && log->leader >= 0 && log->hint) {
       w.uvarint(1).uvarint(1).uvarint(9).i32(log->leader).i32(log->leader_epoch).tags();
     } else {
       w.tags();

@@ -44,9 +44,13 @@ inline void Broker::handle_api_versions(int id, const RequestHeader& h, Reader& 
   if (h.version >= 3) {
     const std::string software = in.string(true);
     const std::string version = in.string(true);
-    if (h.version >= 5) {
-      in.nullable_string(true);
-      in.i32();
+    if (h.version >= 5) {  // KIP-1242: both or neither
+      const std::optional<std::string> cluster = in.nullable_string(true);
+      const int64_t node = in.i32();
+      if (cluster.has_value() != (node >= 0)) error = kInvalidRequest;
+      const bool ours = cluster == config_.cluster_id && node == conns_.at(id).node;
+      if (cluster.has_value() && !ours) error = kRebootstrapRequired;
+      if (cluster.has_value()) ++introductions_;
     }
     in.tags();
     if (!in.done()) return;

@@ -46,6 +46,7 @@ enum Error : int16_t {
   kInvalidRecordState = 121,
   kShareSessionNotFound = 122,
   kInvalidShareSessionEpoch = 123,
+  kRebootstrapRequired = 129,
   kShareSessionLimitReached = 133,
 };
 
@@ -71,6 +72,7 @@ struct Config {
   int max_record_locks = 2000;
   bool start_at_latest = false;
   bool read_committed = false;
+  bool renew_enabled = true;
   int64_t session_timeout_ms = 45000;
   int32_t heartbeat_interval_ms = 5000;
   int64_t assignment_delay_ms = 0;  // 4.3+: assignments are computed at most once in this time
@@ -116,6 +118,11 @@ inline Config kafka_4_1() {
   c.stale_connections = false;
   return c;
 }
+
+// How many records of a partition are in which state for a group; see Broker::counts().
+struct StateCounts {
+  int64_t available = 0, acquired = 0, acknowledged = 0, archived = 0;
+};
 
 struct RecordState {
   State state = State::Available;

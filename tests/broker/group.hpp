@@ -106,6 +106,15 @@ class Coordinator {
     const auto m = g->second.members.find(id);
     return m == g->second.members.end() ? nullptr : &m->second;
   }
+  std::vector<std::string> groups() const {
+    std::vector<std::string> names;
+    for (const auto& g : groups_) names.push_back(g.first);
+    return names;
+  }
+  int32_t epoch(const std::string& group) const {
+    const auto g = groups_.find(group);
+    return g == groups_.end() ? -1 : g->second.epoch;
+  }
   std::vector<std::string> members(const std::string& group) const {
     std::vector<std::string> ids;
     const auto g = groups_.find(group);

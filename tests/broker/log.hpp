@@ -43,6 +43,7 @@ struct PartitionLog {
   int fetch_errors = 0;
   int16_t ack_error = 0;
   int ack_errors = 0;
+  bool hint = true;  // error 6 names the leader
 
   void append(int64_t base, int64_t last, const std::string& bytes, bool aborted) {
     const size_t at = batches.empty() ? 0 : batches.back().position + batches.back().bytes.size();

@@ -96,6 +96,9 @@ class SharePartition {
   };
   const std::vector<Past>& history() const { return history_; }
 
+  // Everything that was ever acquired or passed by; what is behind next_new() is not in it.
+  StateCounts counts() const;
+
   // nullptr: below the start or never acquired.
   const Cell* find(int64_t offset) const {
     auto it = cache_.upper_bound(offset);
@@ -145,6 +148,25 @@ class SharePartition {
   bool find_free_ = false;       // some cell may be free
   bool expired_ = false;
 };
+
+inline StateCounts SharePartition::counts() const {
+  StateCounts sum;
+  const auto add = [&sum](State state, int64_t n) {
+    switch (state) {
+      case State::Available: sum.available += n; break;
+      case State::Acquired: sum.acquired += n; break;
+      case State::Acknowledged: sum.acknowledged += n; break;
+      case State::Archived: sum.archived += n; break;
+    }
+  };
+  for (const Past& p : history_) add(p.state, p.last - p.first + 1);
+  for (const auto& entry : cache_) {
+    const InFlight& s = entry.second;
+    if (s.uniform()) add(s.whole.state, s.size());
+    for (const Cell& cell : s.cells) add(cell.state, 1);
+  }
+  return sum;
+}
 
 template <class Match>
 bool SharePartition::release_if(const Match& match, bool decrement, int64_t expired_at) {

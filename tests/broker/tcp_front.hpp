@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        loopback TCP in front of the mini broker, for the demo and tests with sockets.
+// What:        loopback TCP in front of the mini broker, for programs and tests with sockets.
 // Flow:        sockets -> Broker::input(); Broker::take_output() -> sockets, in run_once().
 // Memory:      one Peer a connection.
 // Valid until: the Broker must outlive it; the only part of the mini broker with a real clock.
@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <cerrno>
 #include <chrono>
+#include <deque>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -53,39 +54,58 @@ class TcpFront {
     return all;
   }
   // The Broker's time: milliseconds since this object was made, behind what the Broker had seen.
-  int64_t now() const {
-    const auto passed = Clock::now() - begin_;
-    return offset_ + std::chrono::duration_cast<std::chrono::milliseconds>(passed).count();
+  int64_t now() const { return offset_ + passed(); }
+
+  // A node that is stalled reads nothing, answers nothing and accepts nobody, as in a long pause
+  // of its process; the kernel still takes connections and bytes for it.
+  void stall(int node, int64_t ms) { listeners_.at(node).stalled_until = passed() + ms; }
+  // A node that was stopped refuses connections until it is started again; run_once() does this
+  // too. False: somebody else has a port by now.
+  bool follow_nodes() {
+    bool all = true;
+    for (auto& l : listeners_) {
+      const bool up = broker_.node_up(l.first);
+      if (!up) shut(l.second.fd);
+      else if (l.second.fd < 0) all = listen_at(l.second) && all;
+    }
+    return all;
+  }
+  // Every answer from now on leaves so much later.
+  void delay(int64_t ms) { delay_ms_ = ms; }
+  // The Broker's clock jumps: what is due by then, locks and members, is due now.
+  void advance(int64_t ms) {
+    offset_ += ms;
+    broker_.tick(now());
   }
 
   // Waits for sockets or the Broker's next deadline, at most timeout_ms, and does what is due.
-  void run_once(int timeout_ms) {
+  // Waits for `watched` too, unless that is -1: true when there is something to read.
+  bool run_once(int timeout_ms, int watched = -1) {
     follow_nodes();
     flush();
-    std::vector<pollfd> fds;
-    std::vector<int> owners;  // a node as -1 - node, or a connection
+    std::vector<pollfd> fds = {{watched, POLLIN, 0}};
+    std::vector<int> owners = {0};  // a node as -1 - node, or a connection
     for (const auto& l : listeners_) {
-      if (l.second.fd < 0) continue;
+      if (l.second.fd < 0 || stalled(l.first)) continue;
       fds.push_back({l.second.fd, POLLIN, 0});
       owners.push_back(-1 - l.first);
     }
     for (const auto& p : peers_) {
+      if (stalled(p.second.node)) continue;
       const int events = p.second.out.empty() ? POLLIN : POLLIN | POLLOUT;
       fds.push_back({p.second.fd, static_cast<short>(events), 0});
       owners.push_back(p.first);
     }
-    const int64_t due = broker_.next_deadline();
-    const int64_t until = due == kNever ? timeout_ms : std::max<int64_t>(0, due - now());
-    const int wait = static_cast<int>(std::min<int64_t>(until, timeout_ms));
     const nfds_t count = fds.size();
-    const int n = ::poll(fds.data(), count, wait);
-    for (size_t i = 0; n > 0 && i < fds.size(); ++i) {
+    const int n = ::poll(fds.data(), count, wait_ms(timeout_ms));
+    for (size_t i = 1; n > 0 && i < fds.size(); ++i) {
       if (fds[i].revents == 0) continue;
       if (owners[i] < 0) accept_at(-1 - owners[i]);
       else receive(owners[i]);
     }
     broker_.tick(now());
     flush();
+    return n > 0 && fds[0].revents != 0;
   }
 
  private:
@@ -93,11 +113,38 @@ class TcpFront {
   struct Listener {
     int fd = -1;
     int port = 0;
+    int64_t stalled_until = 0;
+  };
+  struct Delayed {
+    int64_t due;
+    std::string bytes;
   };
   struct Peer {
     int fd = -1;
+    int node = -1;
     std::string out;
+    std::deque<Delayed> later;
   };
+
+  int64_t passed() const {  // in true milliseconds
+    return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin_).count();
+  }
+  bool stalled(int node) const { return listeners_.at(node).stalled_until > passed(); }
+
+  int wait_ms(int timeout_ms) const {
+    int64_t wait = timeout_ms;
+    const int64_t due = broker_.next_deadline();
+    if (due != kNever) wait = std::min(wait, due - now());
+    const int64_t time = passed();
+    for (const auto& l : listeners_) {
+      if (l.second.stalled_until > time) wait = std::min(wait, l.second.stalled_until - time);
+    }
+    for (const auto& p : peers_) {
+      if (p.second.later.empty() || stalled(p.second.node)) continue;
+      wait = std::min(wait, p.second.later.front().due - time);
+    }
+    return static_cast<int>(std::max<int64_t>(0, wait));
+  }
 
   static void shut(int& fd) {
     if (fd >= 0) ::close(fd);
@@ -124,15 +171,6 @@ class TcpFront {
     return true;
   }
 
-  // A node that was stopped refuses connections until it is started again.
-  void follow_nodes() {
-    for (auto& l : listeners_) {
-      const bool up = broker_.node_up(l.first);
-      if (!up) shut(l.second.fd);
-      else if (l.second.fd < 0) listen_at(l.second);
-    }
-  }
-
   void accept_at(int node) {
     for (;;) {
       const int fd = ::accept4(listeners_.at(node).fd, nullptr, nullptr,
@@ -142,7 +180,7 @@ class TcpFront {
       ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       const int conn = broker_.connect(node, now());
       if (conn < 0) ::close(fd);
-      else peers_[conn].fd = fd;
+      else peers_[conn] = {fd, node, "", {}};
     }
   }
 
@@ -161,7 +199,10 @@ class TcpFront {
     std::vector<int> gone;
     for (auto& entry : peers_) {
       Peer& p = entry.second;
-      p.out += broker_.take_output(entry.first);
+      const bool still = stalled(p.node);
+      if (still && broker_.closed(entry.first)) gone.push_back(entry.first);
+      if (still) continue;
+      take(entry.first, p);
       size_t at = 0;
       bool broken = false;
       while (at < p.out.size()) {
@@ -174,9 +215,20 @@ class TcpFront {
         }
       }
       p.out.erase(0, at);
-      if (broken || (broker_.closed(entry.first) && p.out.empty())) gone.push_back(entry.first);
+      const bool sent = p.out.empty() && p.later.empty();
+      if (broken || (broker_.closed(entry.first) && sent)) gone.push_back(entry.first);
     }
     for (int conn : gone) drop(conn);
+  }
+
+  void take(int conn, Peer& p) {
+    const int64_t time = passed();
+    std::string bytes = broker_.take_output(conn);
+    if (!bytes.empty()) p.later.push_back({time + delay_ms_, std::move(bytes)});
+    while (!p.later.empty() && p.later.front().due <= time) {
+      p.out += p.later.front().bytes;
+      p.later.pop_front();
+    }
   }
 
   void drop(int conn) {
@@ -188,6 +240,7 @@ class TcpFront {
   Broker& broker_;
   Clock::time_point begin_;
   int64_t offset_;
+  int64_t delay_ms_ = 0;
   bool ok_ = true;
   std::map<int, Listener> listeners_;
   std::map<int, Peer> peers_;
