@@ -23,7 +23,10 @@
 #include "kshare/core/address.hpp"
 #include "kshare/core/describe.hpp"
 #include "kshare/core/properties.hpp"
+#include "kshare/core/trace_format.hpp"
+#include "kshare/net/dns.hpp"
 #include "kshare/net/posix.hpp"
+#include "kshare/net/trace.hpp"
 #include "kshare/version.hpp"
 
 namespace {
@@ -51,7 +54,10 @@ constexpr uint32_t kRefusalsMax = 3;          // by every address of the list, b
 constexpr int64_t kCloseMs = 10000;
 
 kshare::Storage<kLimits> storage;
-kshare::posix::TcpPool<kLimits> net;
+using Network = kshare::posix::TcpPool<kLimits>;
+Network net;
+kshare::posix::DnsStorage<kLimits.links_max + 2> names;
+kshare::posix::Dns dns{names};
 volatile sig_atomic_t stop_wanted = 0;
 
 extern "C" void on_signal(int) {
@@ -76,11 +82,13 @@ constexpr char kHelp[] =
     "  -m MODE      implicit or explicit acknowledgement\n"
     "  -X NAME=VALUE  any property of Kafka's share consumer\n"
     "  -J           print counters as one line of JSON to stderr at the end\n"
-    "  -v           print every event to stderr\n"
+    "  -v           print every event, request and answer to stderr, one a line; -vv also each\n"
+    "               change of state of the connections and of the member\n"
     "  -h, --help   this text\n"
     "\n"
     "A new group starts at the end of its topics. To start at the beginning, set the group's\n"
     "config share.auto.offset.reset=earliest before it is first used.\n"
+    "Names of hosts are looked up in /etc/hosts, then by the servers of /etc/resolv.conf.\n"
     "Exit: 0 done, 1 usage or output error, 2 could not connect, authenticate or join.\n";
 
 // ---- Output.
@@ -174,7 +182,7 @@ struct Arguments {
   bool idle_given = false;
   bool mode_given = false;
   bool json = false;
-  bool verbose = false;
+  uint8_t verbose = 0;  // how often -v was given
   bool help = false;
 };
 
@@ -275,7 +283,7 @@ int set_ack(Arguments& arguments, std::string_view word) {
 
 int set_mode(Arguments& arguments, std::string_view word) {
   arguments.mode_given = true;
-  if (!kshare::property::set_ack_mode(arguments.options, word).ok()) {
+  if (!kshare::set(arguments.options, "share.acknowledgement.mode", word).ok()) {
     return usage("-m wants implicit or explicit, not ", word);
   }
   return kDone;
@@ -305,7 +313,7 @@ int read_cluster(Arguments& arguments, char** argv, int& at) {
   for (const char* letter = argv[at] + 1; *letter != '\0'; ++letter) {
     if (*letter == 'e') arguments.end_when_idle = true;
     else if (*letter == 'J') arguments.json = true;
-    else if (*letter == 'v') arguments.verbose = true;
+    else if (*letter == 'v') ++arguments.verbose;
     else if (*letter == 'h') arguments.help = true;
     else if (std::strchr("bgtcifAmX", *letter) == nullptr) {
       return usage("unknown option -", {letter, 1});
@@ -453,7 +461,9 @@ class Reachability {
 // Events that are worth a line without -v.
 bool important(EventType type) {
   switch (type) {
+    case EventType::rebootstrapping:
     case EventType::assignment_too_large:
+    case EventType::leaders_too_many:
     case EventType::topic_missing:
     case EventType::topic_error:
     case EventType::partition_error:
@@ -481,6 +491,33 @@ bool important(EventType type) {
     case EventType::failed: return false;  // failed: said at the end, with the broker's words
   }
   return true;
+}
+
+// ---- -v: what goes over the wire; -vv: what the state machines make of it.
+
+void print_wire(void*, const kshare::WireEntry& entry) {
+  char line[kshare::kLineBytes];
+  const uint32_t size = kshare::format(entry, line, sizeof line);
+  Complaint complaint;
+  complaint << std::string_view{line, size};
+  const char* const error = entry.error == 0 ? nullptr : kshare::kafka_error(entry.error).name;
+  if (error != nullptr) complaint << " " << error;
+  complaint.print();
+}
+void print_state(void*, const kshare::TraceEntry& entry) {
+  using kshare::TraceKind;
+  if (entry.kind == TraceKind::request || entry.kind == TraceKind::answer) return;  // print_wire
+  char line[kshare::kLineBytes];
+  Complaint complaint;
+  complaint << std::string_view{line, kshare::format(entry, line, sizeof line)};
+  complaint.print();
+}
+
+kshare::TracePool<kLimits, Network> traced{net, {print_wire, nullptr}};
+
+kshare::TransportPool& pool_for(const Arguments& arguments) {
+  if (arguments.verbose != 0) return traced;
+  return net;
 }
 
 // ---- The tool.
@@ -639,12 +676,13 @@ class Cat {
     while (consumer_.next_event(event)) {
       const bool attempt = event.type == EventType::connected ||
                            event.type == EventType::connection_failed;
-      if (attempt) reachability_.saw(event, arguments_.verbose);
-      if (!arguments_.verbose && !important(event.type)) continue;
+      const bool verbose = arguments_.verbose != 0;
+      if (attempt) reachability_.saw(event, verbose);
+      if (!verbose && !important(event.type)) continue;
       char line[kshare::kLineBytes];
       const uint32_t size = kshare::format(event, line, sizeof line);
       const bool again = size == said_ && std::memcmp(line, said_line_, size) == 0;
-      if (again && !arguments_.verbose) continue;
+      if (again && !verbose) continue;
       std::memcpy(said_line_, line, size);
       said_ = size;
       Complaint complaint;
@@ -682,7 +720,7 @@ class Cat {
   }
 
   const Arguments& arguments_;
-  kshare::ShareConsumer consumer_{storage, net};
+  kshare::ShareConsumer consumer_{storage, pool_for(arguments_)};
   Reachability reachability_;
   Instant began_{};
   Instant idle_since_ = kshare::kNever;  // kNever: nothing has been assigned yet
@@ -717,6 +755,8 @@ int main(int argc, char** argv) {
   if (arguments.help) {
     return write_all(STDOUT_FILENO, kHelp, sizeof kHelp - 1) == 0 ? kDone : kUsage;
   }
+  if (arguments.verbose > 1) arguments.options.trace.function = print_state;
   handle_signals();
+  net.use(dns);
   return Cat(arguments).run();
 }

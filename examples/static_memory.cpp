@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "kshare/kshare.hpp"
+#include "kshare/net/dns.hpp"
 #include "kshare/net/posix.hpp"
 
 namespace {
@@ -42,6 +43,8 @@ struct Parts {
       {"ShareConsumer", sizeof(kshare::ShareConsumer)},
       {"posix::TcpPool", kNetwork},
       {"all", kAll},
+      {"names, if wanted", sizeof(kshare::posix::DnsStorage<L.links_max + 2>) +
+                               sizeof(kshare::posix::Dns)},
   };
 };
 

@@ -6,7 +6,9 @@
 #include <string>
 
 #include "../broker/codec.hpp"
+#include "../support/dns_server.hpp"
 #include "../support/samples.hpp"
+#include "kshare/net/dns_message.hpp"
 
 namespace {
 
@@ -71,6 +73,27 @@ void lives(const std::string& folder, int count, size_t size) {
   }
 }
 
+// The first octet chooses, as fuzz_dns.cpp says.
+void dns(const std::string& folder) {
+  using dnstest::record;
+  uint8_t query[kshare::posix::kDnsQueryMax];
+  const uint32_t size = kshare::posix::encode_dns_query(
+      "b1.kafka.example", kshare::posix::DnsType::a, 0x1234, query);
+  const dnstest::Question q = dnstest::read_question(std::string(query, query + size));
+  const std::string same = dnstest::be16(0xC00C);
+  const std::string alias = record(same, dnstest::kCname, 20, "\1x" + dnstest::be16(0xC00F));
+  const std::string address =
+      record("\1x" + dnstest::be16(0xC00F), dnstest::kA, 60, dnstest::wire_address("192.0.2.1"));
+  const std::string answers[] = {dnstest::answer(q, 0, 2, alias + address),
+                                 dnstest::answer(q, 0, 2, alias + address, true),
+                                 dnstest::answer(q, 3, 0, {})};
+  int number = 0;
+  for (const std::string& one : answers) write(folder + std::to_string(number++), "\x01" + one);
+  write(folder + std::to_string(number++),
+        "\x23nameserver [::1]:5353\nsearch a.example b.example\noptions ndots:5 rotate\n");
+  write(folder + std::to_string(number), "\x27" "192.0.2.1 x broker # comment\n::1 broker\n");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -80,5 +103,6 @@ int main(int argc, char** argv) {
   records(corpus + "records/");
   lives(corpus + "peer/", 6, 400);
   lives(corpus + "engine/", 6, 120);
+  dns(corpus + "dns/");
   return 0;
 }

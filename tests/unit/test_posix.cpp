@@ -35,7 +35,7 @@ constexpr TestLimits kLimits{};
 using Pool = posix::TcpPool<kLimits>;
 
 static_assert(std::is_trivially_destructible_v<Tcp> && std::is_trivially_destructible_v<Pool>);
-static_assert(sizeof(Tcp) <= 24 && sizeof(Pool) <= 24 + 3 * 24);
+static_assert(sizeof(Tcp) <= 40 && sizeof(Pool) <= 24 + 3 * 40);
 
 constexpr Instant kSomeTime{};  // Tcp does not look at the time
 
@@ -307,9 +307,9 @@ TEST_CASE("posix: an unreachable address is a failed connection, not a failed pr
   CHECK(status.detail > 0);
 }
 
-TEST_CASE("posix: names are not looked up") {
+TEST_CASE("posix: names are not looked up unless there is a resolver") {
   Tcp tcp;
-  for (std::string_view host : {"broker.example.com", "", "LOCALHOST", "ip6-localhost"}) {
+  for (std::string_view host : {"broker.example.com", "", "ip6-localhost"}) {
     const Status status = tcp.open({host, 9092}, kSomeTime);
     CHECK(status == Status{Errc::bad_address, 0});
     CHECK(tcp.interest().fd == -1);
@@ -569,7 +569,9 @@ TEST_CASE("posix: wait ends when a descriptor is ready, and tells the consumer")
   CHECK(consumer.wakes == 1);
   CHECK(consumer.woken == 2);  // transport 1, not 0
   consumer.end = pool.now();
-  pool.wait(consumer);  // with a deadline that has passed, I/O is still looked at
+  pool.wait(consumer);  // there is something to do already: no look at the sockets
+  CHECK(consumer.wakes == 1);
+  pool.wait(consumer, 0);  // but if that is what is asked for
   CHECK(consumer.wakes == 2);
   peer.hang_up();
   IoResult last;

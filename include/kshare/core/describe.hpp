@@ -127,7 +127,7 @@ inline const char* errc_words(Errc code) {
     case Errc::bad_option: return "an option is missing or out of range: last_error() names it";
     case Errc::too_long: return "a text is longer than its limit: shorten it or raise the limit";
     case Errc::too_many:
-      return "more topics than Limits::topics_max, or too many commits without an answer";
+      return "more topics than Limits::topics_max, commits without an answer, or names to look up";
     case Errc::not_running: return "the consumer is not running: call start()";
     case Errc::already_running: return "the consumer is running: call close() before start()";
     case Errc::no_entropy: return "the system gave no random bytes: try again later in the boot";

@@ -126,8 +126,7 @@ inline constexpr Answer kAnswers[] = {
     {"sasl.*", kNoSasl},
     // What kshare does in its own way, or has no part for.
     {"bootstrap.resolve.timeout.ms",
-     {PropertyOutcome::no_effect, "names are looked up whenever kshare connects, and again after a "
-                                  "failure"}},
+     {PropertyOutcome::no_effect, "a lookup is tried again for ever, with reconnect.backoff.ms"}},
     {"max.poll.interval.ms",
      {PropertyOutcome::no_effect, "poll() carries the heartbeats: call it by deadline()"}},
     {"max.partition.fetch.bytes", {PropertyOutcome::no_effect, "share fetches have no such bound"}},

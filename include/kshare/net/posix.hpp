@@ -1,207 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        TCP, clock, entropy and waiting on Linux: Tcp is a Transport over one non-blocking
-//              socket, TcpPool as many of them as Limits::links_max, with wait() and wakeup().
-// Flow:        consumer.hpp <-> Tcp <-> socket; the application -> TcpPool::wait() -> poll(2).
-// Memory:      24 bytes a link and 24 for the pool; no buffers. wait() keeps pollfds on the stack.
+// What:        TCP, clock, entropy and waiting on Linux: TcpPool has as many Tcp as
+//              Limits::links_max, with wait() and wakeup().
+// Flow:        consumer.hpp <-> posix_tcp.hpp <-> socket; the application -> TcpPool::wait() ->
+//              poll(2).
+// Memory:      40 bytes a link and 24 for the pool; no buffers. wait() keeps pollfds on the stack.
 // Valid until: no destructor closes anything, so that a static object needs no code at exit: the
 //              consumer's close() closes the sockets, or the OS does when the process ends.
 // Errors:      Status with the errno in `detail`. No signal's disposition is touched.
 //
-// Hosts are numeric (IPv4; IPv6 with or without brackets, with or without %scope) or "localhost",
-// which is 127.0.0.1 and, if that fails, ::1. Any other name gives Errc::bad_address at once, since
-// getaddrinfo blocks and allocates. Time limits are the caller's: it closes what stays pending.
+// Hosts are numeric, or "localhost"; with use() also names. net/posix_tcp.hpp has the details.
 #ifndef KSHARE_NET_POSIX_HPP
 #define KSHARE_NET_POSIX_HPP
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <climits>
 #include <cstdint>
-#include <cstring>
-#include <string_view>
 
 #include "kshare/base/assert.hpp"
 #include "kshare/base/bytes.hpp"
 #include "kshare/base/status.hpp"
 #include "kshare/base/time.hpp"
-#include "kshare/net/posix_address.hpp"
+#include "kshare/net/posix_tcp.hpp"
+#include "kshare/net/resolver.hpp"
 #include "kshare/net/transport.hpp"
 
 namespace kshare::posix {
-
-// One TCP connection. All of Transport's contract holds; beyond it: open() closes what was open.
-class Tcp final : public Transport {
- public:
-  constexpr Tcp() = default;
-
-  Status open(const Endpoint& endpoint, Instant) override {
-    close();
-    Address address;
-    port_ = endpoint.port;
-    other_loopback_ = endpoint.host == "localhost";
-    if (!parse_address(other_loopback_ ? "127.0.0.1" : endpoint.host, address)) {
-      return {Errc::bad_address, 0};
-    }
-    return connect_or_next(address);
-  }
-
-  IoResult advance(Instant) override {
-    if (state_ == State::connecting) {
-      pollfd entry = {fd(), POLLOUT, 0};
-      if (::poll(&entry, 1, 0) <= 0) return {};
-      const int error = outcome();
-      if (error != 0) {
-        const Status status = fail_or_next(error);
-        return {status.ok() ? Io::pending : Io::failed, 0, status};
-      }
-      state_ = State::ready;
-    }
-    if (state_ == State::closed) return {Io::failed, 0, connect_failed(ENOTCONN)};
-    return {Io::done, 0, {}};
-  }
-
-  IoResult read(MutableBytes into) override {
-    if (into.empty()) return {};
-    ssize_t count = 0;
-    do {
-      count = ::recv(fd(), into.data, into.size, 0);
-    } while (count < 0 && errno == EINTR);
-    if (count > 0) return {Io::done, static_cast<uint32_t>(count), {}};
-    if (count == 0) return {Io::closed, 0, {}};
-    return broken_or_pending();
-  }
-
-  IoResult write(Bytes from) override {
-    ssize_t count = 0;
-    do {
-      count = ::send(fd(), from.data, from.size, MSG_NOSIGNAL);
-    } while (count < 0 && errno == EINTR);
-    if (count < 0) {
-      want_write_ = errno == EAGAIN || errno == EWOULDBLOCK;
-      return broken_or_pending();
-    }
-    const auto moved = static_cast<uint32_t>(count);
-    want_write_ = moved < from.size;
-    return {Io::done, moved, {}};
-  }
-
-  // What the kernel has taken it still tries to send.
-  void close() override {
-    if (fd_plus_one_ != 0) static_cast<void>(::close(fd()));  // not again after EINTR: it is gone
-    fd_plus_one_ = 0;
-    state_ = State::closed;
-    want_write_ = false;
-  }
-
-  Interest interest() const override {
-    Interest interest;
-    interest.fd = fd();
-    interest.read = state_ == State::ready;
-    interest.write = state_ == State::connecting || want_write_;
-    interest.generation = generation_;
-    return interest;
-  }
-
- private:
-  enum class State : uint8_t { closed, connecting, ready };
-  union SocketAddress {
-    sockaddr any;
-    sockaddr_in v4;
-    sockaddr_in6 v6;
-  };
-
-  int fd() const { return fd_plus_one_ - 1; }
-
-  static Status connect_failed(int error) {
-    return {Errc::connect_failed, static_cast<int16_t>(error)};
-  }
-
-  static IoResult broken_or_pending() {
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return {};
-    return {Io::failed, 0, {Errc::disconnected, static_cast<int16_t>(errno)}};
-  }
-
-  Status connect_or_next(const Address& address) {
-    const int error = connect_to(address);
-    return error == 0 ? Status{} : fail_or_next(error);
-  }
-
-  // An address has failed: ok if another one is being tried in its place. (The further addresses
-  // of a name, once there is a resolver, would be tried here too.)
-  Status fail_or_next(int error) {
-    close();
-    if (!other_loopback_) return connect_failed(error);
-    other_loopback_ = false;
-    Address address;
-    address.v6 = true;
-    address.octets[15] = 1;
-    if (connect_to(address) == 0) return {};
-    close();
-    return connect_failed(error);  // the first one's reason: a host without IPv6 adds nothing to it
-  }
-
-  // 0: connected or connecting, else an errno.
-  int connect_to(const Address& address) {
-    SocketAddress to;
-    socklen_t size = sizeof to.v4;
-    std::memset(&to, 0, sizeof to);
-    if (address.v6) {
-      size = sizeof to.v6;
-      to.v6.sin6_family = AF_INET6;
-      to.v6.sin6_port = htons(port_);
-      to.v6.sin6_scope_id = address.scope;
-      std::memcpy(&to.v6.sin6_addr, address.octets, 16);
-    } else {
-      to.v4.sin_family = AF_INET;
-      to.v4.sin_port = htons(port_);
-      std::memcpy(&to.v4.sin_addr, address.octets, 4);
-    }
-    const int made = ::socket(to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (made < 0) return errno;
-    fd_plus_one_ = made + 1;
-    ++generation_;
-    const int on = 1;  // requests are small and whole: waiting for more to send only costs time
-    static_cast<void>(::setsockopt(made, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
-    state_ = State::connecting;
-    if (::connect(made, &to.any, size) == 0) return outcome();
-    return errno == EINPROGRESS || errno == EINTR ? 0 : errno;
-  }
-
-  // How connecting ended: 0 or an errno. A socket can connect to itself if nobody listens on a port
-  // of this host that lies in the range of ephemeral ones: that is a refusal too.
-  int outcome() const {
-    int error = 0;
-    socklen_t size = sizeof error;
-    if (::getsockopt(fd(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
-    if (error != 0) return error;
-    SocketAddress here;
-    SocketAddress there;
-    socklen_t here_size = sizeof here;
-    socklen_t there_size = sizeof there;
-    std::memset(&here, 0, sizeof here);
-    std::memset(&there, 0, sizeof there);
-    if (::getsockname(fd(), &here.any, &here_size) != 0) return errno;
-    if (::getpeername(fd(), &there.any, &there_size) != 0) return errno;
-    return std::memcmp(&here, &there, sizeof here) == 0 ? ECONNREFUSED : 0;
-  }
-
-  int fd_plus_one_ = 0;  // so that all-zero is a closed one
-  uint32_t generation_ = 0;
-  uint16_t port_ = 0;
-  State state_ = State::closed;
-  bool other_loopback_ = false;  // ::1 is still to be tried
-  bool want_write_ = false;      // the kernel did not take all that was offered
-};
 
 // ---- Waiting. `Consumer` is anything with interest_count(), interest(i), deadline(), wake() and
 // wake(i).
@@ -260,6 +90,12 @@ class TcpPool final : public TransportPool {
     return tcp_[index];
   }
 
+  // From now on names are looked up too; without it they are Errc::bad_address. The resolver must
+  // outlive the pool. While nothing is connected, please: before start().
+  void use(Resolver& resolver) {
+    for (Tcp& one : tcp_) one.use(resolver);
+  }
+
   // False while the kernel's generator is not seeded yet (early at boot: try again later), and if
   // it has none.
   bool entropy(MutableBytes into) override {
@@ -293,12 +129,14 @@ class TcpPool final : public TransportPool {
   // at most what was left of the sleep.
   template <class Consumer>
   void wait(Consumer& consumer, int64_t max_ms = -1) {
+    const bool woken = wakeup_due_.exchange(0) != 0;
+    const int sleep_ms = woken ? 0 : timeout_ms(consumer, now(), max_ms);
+    // There is something to do anyway, such as the next fetch: the sockets can wait for it.
+    if (sleep_ms == 0 && !woken && max_ms != 0) return tell(consumer, nullptr);
     pollfd fds[kRoom];
     const int wakeup_fd = wakeup_descriptor();
     const uint32_t used = fill(consumer, fds, kRoom - 1);
     fds[used] = {wakeup_fd, POLLIN, 0};  // -1 is passed over
-    const bool woken = wakeup_due_.exchange(0) != 0;
-    const int sleep_ms = woken ? 0 : timeout_ms(consumer, now(), max_ms);
     const int ready = ::poll(fds, used + 1, sleep_ms);
     const bool rung = ready > 0 && fds[used].revents != 0;
     if (rung || woken) drain(wakeup_fd);
@@ -329,14 +167,16 @@ class TcpPool final : public TransportPool {
     }
     return wakeup_plus_one_.load() - 1;
   }
-  // Says which transports have something, in the order in which fill() has asked.
+  // Says which transports have something, in the order in which fill() has asked; nullptr: it has
+  // not.
   template <class Consumer>
   static void tell(Consumer& consumer, const pollfd* asked) {
     const uint32_t count = consumer.interest_count();
     for (uint32_t i = 0; i < count; ++i) {
       const Interest interest = consumer.interest(i);
       bool ready = interest.ready_now;
-      if (is_waited_for(interest) && (asked++)->revents != 0) ready = true;
+      const bool waited_for = asked != nullptr && is_waited_for(interest);
+      if (waited_for && (asked++)->revents != 0) ready = true;
       if (ready) consumer.wake(i);
     }
   }

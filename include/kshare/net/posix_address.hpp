@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        numeric addresses of Linux sockets, out of text.
-// Flow:        part of net/posix.hpp.
+// What:        addresses of Linux sockets: numeric ones out of text, and as the kernel takes them.
+// Flow:        part of net/posix_tcp.hpp and of net/dns.hpp.
 // Memory:      the caller's.
 // Errors:      false: not a numeric address.
 #ifndef KSHARE_NET_POSIX_ADDRESS_HPP
@@ -8,19 +8,42 @@
 
 #include <arpa/inet.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <cstdint>
 #include <cstring>
 #include <string_view>
 
+#include "kshare/net/resolver.hpp"
+
 namespace kshare::posix {
 
-// An address that a socket takes: parse_address() makes one of text, a resolver of a name.
-struct Address {
-  uint8_t octets[16] = {};  // IPv4: the first four
-  uint32_t scope = 0;       // IPv6: the interface's index, for link-local addresses
-  bool v6 = false;
+inline bool same_address(const Address& a, const Address& b) {
+  return a.v6 == b.v6 && a.scope == b.scope && std::memcmp(a.octets, b.octets, 16) == 0;
+}
+
+union SocketAddress {
+  sockaddr any;
+  sockaddr_in v4;
+  sockaddr_in6 v6;
 };
+
+// Fills `to`; answers how many bytes of it connect() wants.
+inline socklen_t socket_address(const Address& address, uint16_t port, SocketAddress& to) {
+  std::memset(&to, 0, sizeof to);
+  if (address.v6) {
+    to.v6.sin6_family = AF_INET6;
+    to.v6.sin6_port = htons(port);
+    to.v6.sin6_scope_id = address.scope;
+    std::memcpy(&to.v6.sin6_addr, address.octets, 16);
+    return sizeof to.v6;
+  }
+  to.v4.sin_family = AF_INET;
+  to.v4.sin_port = htons(port);
+  std::memcpy(&to.v4.sin_addr, address.octets, 4);
+  return sizeof to.v4;
+}
 
 // Numeric text to an address; false for anything else. Only an interface's name is looked up.
 inline bool parse_address(std::string_view text, Address& out) {
