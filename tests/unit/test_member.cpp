@@ -396,7 +396,7 @@ TEST_CASE("subscribing again while the leave is in flight: its answer is not the
 
 TEST_CASE("an assignment that finds rows of the one before in its way is asked for again") {
   Office o;
-  const auto room = static_cast<int32_t>(o.topology().partition_count());
+  const auto room = static_cast<int32_t>(o.topology().partitions_max());
   o.desk.assign(1, room, 1);  // another topic fills the table
   CHECK(o.send().epoch == 0);
   o.answer(0, 3, 4, o.now);
@@ -417,7 +417,7 @@ TEST_CASE("an assignment that finds rows of the one before in its way is asked f
 
 TEST_CASE("an assignment larger than the table: an event, no faster heartbeats, the rest works") {
   Office o;
-  const int room = static_cast<int>(o.topology().partition_count());
+  const int room = static_cast<int>(o.topology().partitions_max());
   CHECK(o.send().epoch == 0);
   o.answer(0, 3, room + 5, o.now);
   CHECK(o.topology().assigned_count() == static_cast<uint32_t>(room));

@@ -141,6 +141,24 @@ TEST_CASE("all brokers gone and back at other addresses") {
   CHECK(three.reads_more(10000));
 }
 
+TEST_CASE("one living entry among many dead ones is found soon, however long all were dead") {
+  Three three;
+  three.m.options.bootstrap_servers =
+      "127.0.0.1:9092,127.0.0.1:9301,127.0.0.1:9302,127.0.0.1:9303,127.0.0.1:9304,127.0.0.1:9192";
+  three.start();
+  for (int node = 0; node < 3; ++node) three.w.broker.stop_node(node, three.w.now);
+  three.w.run_until([] { return false; }, 60000);
+  const int opens = three.m.pool.transports[0].opens;
+  three.w.run_until([] { return false; }, 60000);
+  CHECK(three.m.pool.transports[0].opens - opens < 60 * 9);  // nine candidates a second and less
+  CHECK(three.m.pool.transports[0].opens - opens > 60 * 4);
+  for (int node = 0; node < 3; ++node) {
+    three.w.broker.set_node_address(node, "127.0.0.1", 9192 + node);
+    three.w.broker.start_node(node);
+  }
+  CHECK(three.reads_more(4000));
+}
+
 TEST_CASE("a broker is told whom we take it for, as soon as that is known") {
   Three three;
   three.start();

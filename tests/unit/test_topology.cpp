@@ -84,7 +84,7 @@ TEST_CASE("assignment with negative partitions or a zero id is no more than noth
 TEST_CASE("assignment with more partitions than the table holds: the rest is refused, one by one") {
   Desk desk;
   Topology& t = desk.tables.topology;
-  const auto room = static_cast<int32_t>(t.partition_count());
+  const auto room = static_cast<int32_t>(t.partitions_max());
   t.begin_assignment();
   for (int32_t i = 0; i < room; ++i) CHECK(t.assign(id(1), i));
   CHECK_FALSE(t.assign(id(1), room));

@@ -113,8 +113,11 @@ class Control {
       member.heartbeat_lost(now, tables.shared);
     }
     member.coordinator_lost(now, tables.shared);
-    ++turn_;
-    link.retarget(candidate(tables));
+    // The back-off grows from round to round: one living entry among many dead ones is found soon.
+    if (link.attempts() <= 1) rounds_ = 0;  // it had been of use
+    const bool round_over = ++turn_ % candidate_count(tables) == 0;
+    link.retarget(candidate(tables), now + tables.shared.reconnect_ms(round_over ? rounds_ : 0u));
+    if (round_over && rounds_ < 16) ++rounds_;
   }
 
  private:
@@ -127,14 +130,17 @@ class Control {
     ShareGroupHeartbeatDecoder heartbeat;
   };
 
+  static uint32_t candidate_count(const Tables& tables) {
+    uint32_t count = bootstrap_count(tables.shared.options.bootstrap_servers);
+    for (uint32_t i = 0; i < tables.topology.broker_count(); ++i) {
+      count += tables.topology.broker(i).used ? 1u : 0u;
+    }
+    return count;
+  }
   // The bootstrap entries and the brokers known, in turn.
   int32_t candidate(const Tables& tables) const {
     const uint32_t entries = bootstrap_count(tables.shared.options.bootstrap_servers);
-    uint32_t known = 0;
-    for (uint32_t i = 0; i < tables.topology.broker_count(); ++i) {
-      known += tables.topology.broker(i).used ? 1u : 0u;
-    }
-    uint32_t turn = turn_ % (entries + known);
+    uint32_t turn = turn_ % candidate_count(tables);
     if (turn < entries) return kBootstrap - static_cast<int32_t>(turn);
     turn -= entries;
     for (uint32_t i = 0; i < tables.topology.broker_count(); ++i) {
@@ -230,6 +236,7 @@ class Control {
   Decoder decoder_{};
   uint32_t turn_ = 0;
   int32_t found_ = -1;
+  uint8_t rounds_ = 0;      // through all candidates, in vain
   bool told_lost_ = false;  // that Metadata cannot be had
 };
 

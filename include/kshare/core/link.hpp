@@ -61,10 +61,11 @@ class Link {
     deadline_ = now;
     attempts_ = 0;
   }
-  // While waiting: the next attempt goes elsewhere, no sooner.
-  void retarget(int32_t target) {
+  // While waiting: the next attempt goes there, then.
+  void retarget(int32_t target, Instant at) {
     KSHARE_ASSERT(state_ == LinkState::waiting);
     target_ = target;
+    deadline_ = at;
   }
   // The broker behind the link turned out to have this id.
   void name_target(int32_t node_id) { target_ = node_id; }

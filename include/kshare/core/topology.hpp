@@ -64,13 +64,14 @@ class Topology {
     names_ = names;
     brokers_ = brokers;
     hosts_ = hosts;
-    partitions_ = partitions;
+    partitions_ = {partitions.data, 0};
+    partitions_max_ = partitions.size;
     lots_ = &lots;
     names_used_ = assigned_ = 0;
     leftovers_ = false;
     for (TopicRow& row : topics_) row = TopicRow{};
     for (BrokerRow& row : brokers_) row = BrokerRow{};
-    for (PartitionRow& row : partitions_) row = PartitionRow{};
+    for (PartitionRow& row : partitions) row = PartitionRow{};
   }
 
   // ---- Topics.
@@ -153,12 +154,20 @@ class Topology {
   }
 
   // ---- Partitions.
+  // The rows in use, and free ones among them: nobody walks through a table that is hardly used.
   uint32_t partition_count() const { return partitions_.size; }
-  PartitionRow& partition(uint32_t row) { return partitions_[row]; }
-  const PartitionRow& partition(uint32_t row) const { return partitions_[row]; }
+  uint32_t partitions_max() const { return partitions_max_; }
+  PartitionRow& partition(uint32_t row) {
+    KSHARE_ASSERT(row < partitions_max_);
+    return partitions_.data[row];
+  }
+  const PartitionRow& partition(uint32_t row) const {
+    KSHARE_ASSERT(row < partitions_max_);
+    return partitions_.data[row];
+  }
   uint32_t assigned_count() const { return assigned_; }
   std::string_view topic_name(uint32_t partition_row) const {
-    return name(partitions_[partition_row].topic);
+    return name(partition(partition_row).topic);
   }
   uint32_t find_partition(uint32_t topic_row, int32_t index) const {
     for (uint32_t i = 0; i < partitions_.size; ++i) {
@@ -285,6 +294,7 @@ class Topology {
         row = PartitionRow{};
       }
     }
+    while (partitions_.size != 0 && !partitions_[partitions_.size - 1].used) --partitions_.size;
     for (uint32_t i = 0; i < topics_.size; ++i) {
       if (topics_[i].used && !topics_[i].subscribed && !is_referred_to(i)) topics_[i] = TopicRow{};
     }
@@ -299,15 +309,15 @@ class Topology {
     return kNoRow;
   }
   uint32_t add_partition(uint32_t topic_row, int32_t index) {
-    for (uint32_t i = 0; i < partitions_.size; ++i) {
-      if (partitions_[i].used) continue;
-      partitions_[i] = PartitionRow{};
-      partitions_[i].used = true;
-      partitions_[i].topic = static_cast<uint16_t>(topic_row);
-      partitions_[i].index = index;
-      return i;
-    }
-    return kNoRow;
+    uint32_t at = 0;
+    while (at < partitions_.size && partitions_[at].used) ++at;
+    if (at == partitions_max_) return kNoRow;
+    if (at == partitions_.size) ++partitions_.size;
+    partitions_[at] = PartitionRow{};
+    partitions_[at].used = true;
+    partitions_[at].topic = static_cast<uint16_t>(topic_row);
+    partitions_[at].index = index;
+    return at;
   }
   bool is_referred_to(uint32_t topic_row) const {
     for (const PartitionRow& row : partitions_) {
@@ -352,8 +362,9 @@ class Topology {
   Span<char> names_{};
   Span<BrokerRow> brokers_{};
   Span<char> hosts_{};
-  Span<PartitionRow> partitions_{};
+  Span<PartitionRow> partitions_{};  // as far as they are in use
   Lots* lots_ = nullptr;
+  uint32_t partitions_max_ = 0;
   uint32_t names_used_ = 0;
   uint32_t assigned_ = 0;
   int32_t kept_broker_ = -1;
