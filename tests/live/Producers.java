@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicReference;
@@ -31,6 +32,7 @@ final class Producers {
     private final String bootstrap;
     private final Partitions partitions;
     private final Map<String, KafkaProducer<byte[], byte[]>> open = new ConcurrentHashMap<>();
+    private final Set<String> flowing = ConcurrentHashMap.newKeySet();
 
     Producers(String bootstrap, Partitions partitions) {
         this.bootstrap = bootstrap;
@@ -53,6 +55,32 @@ final class Producers {
             throw failure.get();
         }
         return Map.of("count", count, "ms", (System.nanoTime() - start) / 1_000_000);
+    }
+
+    /** One record for each partition every "every_ms", until stopFlow() for this topic. */
+    Object flow(JsonNode in) throws Exception {
+        String topic = in.get("topic").asText();
+        AtomicReference<Exception> failure = new AtomicReference<>();
+        flowing.add(topic);
+        long turn = 0;
+        try (KafkaProducer<byte[], byte[]> producer = producer(in)) {
+            int all = partitions.of(topic);
+            for (; flowing.contains(topic); turn++) {
+                for (int p = 0; p < all; p++) {
+                    producer.send(new ProducerRecord<>(topic, p, null, value(p, turn, 100)),
+                        (meta, e) -> failure.compareAndSet(null, e));
+                }
+                Thread.sleep(in.get("every_ms").asLong());
+            }
+        }
+        if (failure.get() != null) {
+            throw failure.get();
+        }
+        return turn;
+    }
+
+    Object stopFlow(JsonNode in) {
+        return flowing.remove(in.get("topic").asText());
     }
 
     /**

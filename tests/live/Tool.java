@@ -23,6 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -39,6 +40,7 @@ import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.ShareGroupDescription;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.config.ConfigResource;
@@ -78,6 +80,8 @@ public final class Tool {
         Producers producers =
             new Producers(bootstrap, topic -> partitionsOf(topic).size());
         commands.put("produce", producers::produce);
+        commands.put("flow", producers::flow);
+        commands.put("stop_flow", producers::stopFlow);
         commands.put("transaction", producers::transaction);
         commands.put("read", this::read);
         commands.put("end_offsets", this::endOffsets);
@@ -190,11 +194,17 @@ public final class Tool {
         return leaders;
     }
 
-    /** Puts the only replica of a partition on another broker. */
+    /** Puts the replicas of a partition on these brokers, the first of them the leader. */
     private Object moveLeader(JsonNode in) throws Exception {
         TopicPartition tp = new TopicPartition(text(in, "topic"), in.path("partition").asInt(0));
-        var target = new NewPartitionReassignment(List.of(in.get("broker").asInt()));
-        return get(admin.alterPartitionReassignments(Map.of(tp, Optional.of(target))).all());
+        List<Integer> brokers = new ArrayList<>();
+        in.get("brokers").forEach(b -> brokers.add(b.asInt()));
+        var target = new NewPartitionReassignment(brokers);
+        get(admin.alterPartitionReassignments(Map.of(tp, Optional.of(target))).all());
+        if (brokers.size() > 1) {
+            admin.electLeaders(ElectionType.PREFERRED, Set.of(tp)).all().get();
+        }
+        return null;
     }
 
     private Object deleteRecords(JsonNode in) throws Exception {

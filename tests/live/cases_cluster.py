@@ -1,36 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three brokers: several leaders, leaders that move, brokers that die."""
+"""Three brokers: several leaders, a leader that moves, one that no longer answers."""
 import time
 
-import kafka
-from checks import check_complete, check_settled, wait_members
-from client import check, wait_until
-from ledger import Ledger
+from checks import check_complete, check_settled
+from client import check
+from ledger import Ledger, now
 from registry import case
-
-PLACE = '%p %o\\n'
-
-
-class Three:
-    """A cluster of three that several tests use one after the other."""
-
-    def __init__(self, live):
-        self.cluster = kafka.Cluster(3, live.version)
-        self.bootstrap = self.cluster.bootstrap
-        self.cluster.start()
-        self.admin = kafka.Admin(self.bootstrap)
-        wait_until(lambda: self.admin.call('ping') == 3, 20, 'three brokers')
-        live.at(self).warm()
-
-    def lead_alone(self, topic, node):
-        for partition in self.admin.leaders(topic):
-            self.admin.move_leader(topic, partition, node)
-        wait_until(lambda: set(self.admin.leaders(topic).values()) == {node}, 20,
-                   f'all of {topic} on node {node}')
-
-    def close(self):
-        self.admin.close()
-        self.cluster.close()
+from three import ROW, Flow, Three, append_time  # noqa: F401
 
 
 def read_from_three(live, which, count):
@@ -58,29 +34,6 @@ def three_leaders(live):
 def more_leaders_than_links(live):
     """Tiny has one link for three leaders: they take turns, each record once with count 1."""
     read_from_three(live, 'tiny', 20_000)
-
-
-@case()
-def leader_moves_while_consuming(live):
-    """The partition's only replica goes to another broker: nothing missing."""
-    three = live.once(Three)
-    live = live.at(three)
-    topic, group = live.topic('moving'), live.group('moving')
-    cat = live.cat('cat', group, topic, '-f', PLACE, '-J')
-    live.admin.produce(topic, count=1000)
-    cat.wait_lines(1000)
-    first = live.admin.leaders(topic)[0]
-    for step in range(1, 3):
-        target = (first - 1 + step) % 3 + 1
-        live.admin.move_leader(topic, 0, target)
-        wait_until(lambda t=target: live.admin.leaders(topic)[0] == t, 15, 'the leader moved')
-        start = time.monotonic()
-        live.admin.produce(topic, count=1000, first=step * 1000)
-        wait_until(lambda n=step: len(set(cat.pairs())) >= 1000 * (n + 1), 20,
-                   f'{1000 * (step + 1)} different records')
-        live.note(f'move {step}: all after {time.monotonic() - start:.1f} s')
-    cat.stop()
-    check_complete(live, topic, sorted(set(cat.pairs())))
 
 
 @case()
@@ -112,51 +65,22 @@ def acknowledgements_after_the_leader_moved(live):
 
 
 @case()
-def one_of_three_brokers_dies_and_returns(live):
-    """Replicated topic, coordinators included: consumption goes on without it, and with it."""
-    three = live.once(Three)
-    live = live.at(three)
-    topic = live.topic('replicated', 6, replicas=3)
-    group = live.group('replicated', lock_ms=5000)
-    cat = live.cat('cat', group, topic, '-f', PLACE, '-J')
-    wait_members(live, group, 1)
-    victim = three.cluster.nodes[2]
-    total = 0
-    for step in (None, victim.kill, victim.start):
-        if step:
-            step()
-        start = time.monotonic()
-        live.admin.produce(topic, count=6000, first=total)
-        total += 6000
-        wait_until(lambda: len(set(cat.pairs())) >= total, 45, f'{total} different records')
-        live.note(f'{total} after {time.monotonic() - start:.1f} s')
-    cat.stop()
-    check_complete(live, topic, sorted(set(cat.pairs())))
-    live.note(f'{cat.report()["records"] - total} twice')
-
-
-@case()
 def others_flow_while_one_leader_is_frozen(live):
     """A broker that no longer answers holds up only its own partitions."""
     three = live.once(Three)
     live = live.at(three)
     for internal in '__consumer_offsets', '__share_group_state':
         three.lead_alone(internal, 1)  # or the freezing would reach coordinators too
-    topic, group = live.topic('frozen', 3), live.group('frozen')
-    cat = live.cat('cat', group, topic, '-f', PLACE, '-X', 'request.timeout.ms=10000')
-    wait_members(live, group, 1)
-    live.admin.produce(topic, count=300)
-    cat.wait_lines(300)
+    live.warm()
+    topic = live.topic('frozen', 3, configs=append_time())
+    flow = Flow(live, [topic])
     stuck = next(p for p, node in live.admin.leaders(topic).items() if node == 2)
-    three.cluster.nodes[1].pause()
-    try:
-        for partition in range(3):
-            if partition != stuck:
-                live.admin.produce(topic, count=1000, partition=partition,
-                                   bootstrap=three.cluster.nodes[0].bootstrap)
-        start = time.monotonic()
-        cat.wait_lines(2300, 8)
-        live.note(f'the others {time.monotonic() - start:.1f} s after')
-    finally:
-        three.cluster.nodes[1].resume()
-    cat.stop()
+    frozen = now()
+    three.node(2).pause()
+    time.sleep(3)
+    three.node(2).resume()
+    resumed = now()
+    time.sleep(0.5)
+    flow.end()
+    flow.check_lag(1.5, 'the others', lambda *_: (), lambda _, partition: partition != stuck)
+    flow.check_lag(5, 'its own, once it was back', lambda *_: [(frozen, resumed)])

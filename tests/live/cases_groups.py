@@ -11,15 +11,16 @@ PLACE = '%p %o\\n'
 
 @case(everywhere=True)
 def member_is_visible_and_leaves_at_once(live):
-    """The admin client sees the member and its partitions; after SIGTERM an empty group."""
+    """The admin client sees the member, its rack and partitions; after SIGTERM an empty group."""
     topic = live.topic('visible', 4)
     group = live.group('visible')
     live.admin.produce(topic, count=100)
-    cat = live.cat('cat', group, topic, '-f', PLACE)
+    cat = live.cat('cat', group, topic, '-f', PLACE, '-X', 'client.rack=cellar')
     cat.wait_lines(100)
     members = members_of(live, group)
     check(len(members) == 1, f'{len(members)} members')
     check(members[0]['assignment'] == {topic: [0, 1, 2, 3]}, f'{members[0]["assignment"]}')
+    check(members[0]['rack'] == 'cellar', f'rack {members[0]["rack"]}')
     live.note(f'client id {members[0]["client_id"]}')
     cat.stop()
     after = live.admin.describe_group(group)

@@ -91,11 +91,11 @@ class Broker:
 
     properties: server properties to add or to override. features: {'share.version': 0} and the
     like, given to the formatting of the storage. joins: another node whose controller this one,
-    then a broker alone, belongs to.
+    then a broker alone, belongs to. heap: of its JVM.
     """
 
     def __init__(self, version=DEFAULT_VERSION, properties=None, features=None, name='broker',
-                 node_id=1, joins=None):
+                 node_id=1, joins=None, heap='512m'):
         self.version = version
         self.name = name
         self.node_id = node_id
@@ -105,6 +105,7 @@ class Broker:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='kshare-kafka-'))
         self.log = self.folder / 'server.log'
         self._features = features
+        self._heap = heap
         self._process = None
         atexit.register(self.close)
         self._write_config(properties or {}, alone=joins is None)
@@ -134,12 +135,18 @@ class Broker:
         for feature, level in (features or {}).items() if alone else ():
             self._format += ['--feature', f'{feature}={level}']
 
+    def move(self, port):
+        """Another port, from its next start on."""
+        old, self.port = self.bootstrap, port
+        self.bootstrap = f'127.0.0.1:{self.port}'
+        self.config.write_text(self.config.read_text().replace(old, self.bootstrap))
+
     def launch(self):
         """Starts the JVM without waiting for it."""
         with open(self.log, 'ab') as log:
             self._process = java('Node.java', [str(self.config), *self._format], self.version,
-                                 ['-Xmx512m', *JVM_FLAGS], stdin=subprocess.PIPE, stdout=log,
-                                 stderr=log)
+                                 [f'-Xmx{self._heap}', *JVM_FLAGS], stdin=subprocess.PIPE,
+                                 stdout=log, stderr=log)
         return self
 
     def start(self, timeout_s=90):
@@ -244,9 +251,12 @@ class Cluster:
                       'share.coordinator.state.topic.replication.factor': size}
         self.nodes = []
         for i in range(1, size + 1):
-            self.nodes.append(Broker(version, replicated, name=f'node {i}', node_id=i,
+            self.nodes.append(Broker(version, replicated, name=f'node {i}', node_id=i, heap='384m',
                                      joins=self.nodes[0] if self.nodes else None))
-        self.bootstrap = ','.join(node.bootstrap for node in self.nodes)
+
+    @property
+    def bootstrap(self):
+        return ','.join(node.bootstrap for node in self.nodes)
 
     def start(self):
         for node in self.nodes:
@@ -334,6 +344,13 @@ class Admin:
         """
         return self.call('produce', topic=topic, **what)
 
+    def start_flow(self, topic, every_ms=20):
+        """One record for each partition, again and again; the future ends with stop_flow()."""
+        return self.submit('flow', topic=topic, every_ms=every_ms)
+
+    def stop_flow(self, topic):
+        self.call('stop_flow', topic=topic)
+
     def transaction(self, producer, step, topic=None, **what):
         """begin, send, commit, abort or close of a producer by name; send returns the offsets."""
         return self.call('transaction', producer=producer, step=step, topic=topic, **what)
@@ -348,8 +365,9 @@ class Admin:
     def leaders(self, topic):
         return {int(p): node for p, node in self.call('leaders', topic=topic).items()}
 
-    def move_leader(self, topic, partition, broker):
-        self.call('move_leader', topic=topic, partition=partition, broker=broker)
+    def move_leader(self, topic, partition, *brokers):
+        """Puts the replicas of a partition on these brokers, the first of them the leader."""
+        self.call('move_leader', topic=topic, partition=partition, brokers=brokers)
 
     def delete_records(self, topic, before, partition=0):
         return self.call('delete_records', topic=topic, partition=partition, before=before)

@@ -8,6 +8,7 @@ delivery limit.
 import collections
 import pathlib
 import re
+import time
 
 from checks import check_settled, everything
 from client import check
@@ -26,11 +27,21 @@ def names_of_errors():
 ERRORS = names_of_errors()
 
 
+def now():
+    """Seconds on the clock of the workers."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+AHEAD = time.time() - now()  # the clock of timestamps
+
+
 class Delivery:
     """One time that a record was handed out, and [(word, name of its Errc)] said about it."""
 
-    def __init__(self, count, worker, number):
+    def __init__(self, count, worker, number, ms, timestamp):
         self.count = count
+        self.at = ms / 1000  # on the clock of now()
+        self.made = timestamp / 1000 - AHEAD
         self.order = worker, number  # the number grows with each that a worker takes
         self.said = []
 
@@ -66,12 +77,12 @@ class Ledger:
             if word == 'commit':
                 self.commits.append((ERRORS[int(rest[0])], int(rest[2])))
                 continue
-            if word == 'unsubscribe':
+            if word in ('unsubscribe', 'subscribe'):
                 self.unsubscribed.append(ERRORS[int(rest[0])])
                 continue
             place, number = (rest[0], int(rest[1]), int(rest[2])), int(rest[4])
             if word == 'take':
-                mine[number] = Delivery(int(rest[3]), worker, number)
+                mine[number] = Delivery(int(rest[3]), worker, number, *map(int, rest[5:]))
                 self.deliveries[place].append(mine[number])
             else:
                 self.check(number in mine, f'{line} without its take')

@@ -16,6 +16,8 @@ PROGRAMS = {
     'tiny': ('kshare-cat-tiny', 'the same with Tiny limits'),
     'worker': ('worker', 'an explicit member that keeps a ledger'),
     'worker_tiny': ('worker-tiny', 'the same with Tiny limits'),
+    'worker_2_links': ('worker-2-links', 'the same with Default limits but for links_max'),
+    'worker_3_links': ('worker-3-links', 'the same'),
     'explicit_ack': ('explicit-ack', 'the example'),
 }
 
@@ -131,7 +133,7 @@ class Live:
                             *arguments, pipe=pipe)
 
     def worker(self, which, group, topics, *arguments):
-        """Runs worker.cpp ('worker', 'worker_tiny'); arguments: its NAME=VALUE."""
+        """Runs worker.cpp, as one of PROGRAMS; arguments: its NAME=VALUE."""
         return self.program(which, self.broker.bootstrap, group, ','.join(topics), *arguments)
 
     def java(self, group, topic, *arguments):

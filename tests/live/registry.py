@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The list of live tests, and the topics that several of them read."""
 import dataclasses
+import sys
 import typing
 
 CASES = []
@@ -16,6 +17,11 @@ class Case:
     before: tuple
     alone: bool
     everywhere: bool
+
+    @property
+    def row(self):
+        """Tests of one row run one after the other: a file, or those that share a place."""
+        return getattr(sys.modules[self.run.__module__], 'ROW', self.run.__module__)
 
     def fits(self, version):
         """Whether a broker of this version can show it at all."""

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Live tests: kshare_cat against a real Apache Kafka on loopback.
 
-    run.py --kshare-cat PATH --kshare-cat-tiny PATH --worker PATH --worker-tiny PATH
-           --explicit-ack PATH [--only PATTERN] [--kafka VERSION] [--bench]
+    run.py --kshare-cat PATH --kshare-cat-tiny PATH --explicit-ack PATH --worker PATH
+           --worker-tiny PATH --worker-2-links PATH --worker-3-links PATH
+           [--only PATTERN] [--kafka VERSION]
 
 Without --kafka every supported release has its turn: one of them with all the tests, the others
 with those that can tell one release from another. One line a test, the last one "N passed, N
@@ -24,8 +25,9 @@ import traceback
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-import bench  # noqa: E402
 import jars  # noqa: E402
+import cases_many  # noqa: E402,F401  (what takes longest begins first)
+import cases_cluster  # noqa: E402,F401
 import cases_records  # noqa: E402,F401
 import cases_acks  # noqa: E402,F401
 import cases_batch  # noqa: E402,F401
@@ -39,7 +41,6 @@ import cases_renew  # noqa: E402,F401
 import cases_commit  # noqa: E402,F401
 import cases_faults  # noqa: E402,F401
 import cases_network  # noqa: E402,F401
-import cases_cluster  # noqa: E402,F401
 from client import Failure, Skip  # noqa: E402
 from live import PROGRAMS, Live, Shared  # noqa: E402
 from registry import CASES  # noqa: E402
@@ -82,7 +83,7 @@ def run_all(shared, chosen, jobs):
     files = {}
     for case in chosen:
         if not case.alone:
-            files.setdefault(case.run.__module__, []).append(case)
+            files.setdefault(case.row, []).append(case)
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for file in pool.map(lambda cases: [run_one(shared, c) for c in cases], files.values()):
             outcomes += file
@@ -130,20 +131,10 @@ def parse():
     parser.add_argument('--only', metavar='PATTERN', action='append',
                         help='tests whose name matches, e.g. "lock*"; may be repeated')
     parser.add_argument('--list', action='store_true', help='print the names of the tests')
-    parser.add_argument('--bench', action='store_true', help='CPU time beside the Java client')
     parser.add_argument('--jobs', type=int, default=3, help='files of tests side by side')
     parser.add_argument('--strict', action='store_true', default=bool(os.environ.get('CI')),
                         help='a skip is a failure (default in CI)')
     return parser.parse_args()
-
-
-def run_bench(options):
-    shared = Shared(options, (options.kafka or [jars.DEFAULT_VERSION])[0])
-    try:
-        shared.start()
-        bench.run(Live(shared))
-    finally:
-        shared.close()
 
 
 def main():
@@ -156,9 +147,6 @@ def main():
         for version in versions:
             print(f'== Apache Kafka {version}')
             print('\n'.join(f'{c.name}: {c.about}' for c in chosen_for(options, version)))
-        return 0
-    if options.bench:
-        run_bench(options)
         return 0
     counts = collections.Counter()
     for version in versions:

@@ -15,9 +15,11 @@
 //   count=0         ends after so many records; idle_ms=2000: or after such a time without one
 //   commit=0        commit_sync after so many acknowledgements, within commit_ms=10000
 //   leave=0         unsubscribes after so many records, settles what it holds and ends
-//   others are properties, as -X of kshare_cat
+//   pause=0         unsubscribes after so many records, and subscribes again pause_ms=1000 later
+//   others are properties, as -X of kshare_cat; SIGTERM: settles what it holds and ends
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -33,11 +35,18 @@
 namespace {
 
 using kshare::Ack;
+using kshare::kNever;
 using kshare::Record;
 using kshare::Status;
 
 #if defined(KSHARE_WORKER_TINY)
 constexpr kshare::Limits kLimits = kshare::kTinyLimits;
+#elif defined(KSHARE_WORKER_LINKS)
+constexpr kshare::Limits kLimits = [] {
+  kshare::Limits limits = kshare::kDefaultLimits;
+  limits.links_max = KSHARE_WORKER_LINKS;
+  return limits;
+}();
 #else
 constexpr kshare::Limits kLimits = kshare::kDefaultLimits;
 #endif
@@ -51,7 +60,10 @@ std::map<std::string, long> numbers = {{"seed", 1},    {"accept", 100}, {"releas
                                        {"late", 0},    {"late_ms", 0},  {"hold", 0},
                                        {"work_ms", 0}, {"work_at", 0}, {"count", 0},
                                        {"commit", 0},  {"commit_ms", 10000},
-                                       {"leave", 0},   {"idle_ms", 2000}};
+                                       {"leave", 0},   {"pause", 0},
+                                       {"pause_ms", 1000}, {"idle_ms", 2000}};
+
+volatile std::sig_atomic_t told_to_end = 0;
 
 struct Held {
   kshare::RecordId id;
@@ -64,10 +76,9 @@ class Worker {
   Worker() : random_(static_cast<unsigned>(numbers["seed"])) {}
 
   int run(const kshare::Options& options, const std::vector<std::string_view>& topics) {
+    topics_ = {topics.data(), static_cast<uint32_t>(topics.size())};
     Status status = consumer_.start(options);
-    const auto names = kshare::Span<const std::string_view>{
-        topics.data(), static_cast<uint32_t>(topics.size())};
-    if (status.ok()) status = consumer_.subscribe(names);
+    if (status.ok()) status = consumer_.subscribe(topics_);
     if (!status.ok()) return complain(status);
     kshare::Instant idle_since = net.now();
     for (kshare::Instant now = net.now(); consumer_.poll(now); now = net.now()) {
@@ -75,11 +86,11 @@ class Worker {
       accept_renewed();
       accept_late(now);
       Record record;
-      const bool enough = is_enough();
+      const bool enough = is_enough() || is_pausing(now);
       const bool one = !enough && consumer_.next(record, now);
       if (one) take(record);
       while (held_.size() > static_cast<size_t>(one ? numbers["hold"] : 0)) settle_one();
-      const bool busy = !renewing_.empty() || !late_.empty();
+      const bool busy = !renewing_.empty() || !late_.empty() || paused_at_ != kNever;
       if (one || busy || consumer_.assignment_count() == 0) idle_since = net.now();
       const int64_t idle = net.now() - idle_since;
       if (!busy && (enough || idle >= numbers["idle_ms"])) return finish();
@@ -97,14 +108,29 @@ class Worker {
     return 2;
   }
 
-  // By count, or by leave, which is when it unsubscribes.
+  // By count, by a signal, or by leave, which is when it unsubscribes.
   bool is_enough() {
     if (numbers["leave"] != 0 && taken_ == numbers["leave"] && !left_) {
       left_ = true;
-      std::printf("unsubscribe %d\n", static_cast<int>(consumer_.unsubscribe().code));
+      unsubscribe();
     }
-    return left_ || (numbers["count"] != 0 && taken_ == numbers["count"]);
+    return left_ || told_to_end != 0 || (numbers["count"] != 0 && taken_ == numbers["count"]);
   }
+  bool is_pausing(kshare::Instant now) {
+    if (numbers["pause"] != 0 && taken_ >= numbers["pause"]) {
+      numbers["pause"] = 0;
+      paused_at_ = now;
+      unsubscribe();
+    }
+    if (paused_at_ == kNever || now - paused_at_ < numbers["pause_ms"]) return paused_at_ != kNever;
+    paused_at_ = kNever;
+    std::printf("subscribe %d\n", static_cast<int>(consumer_.subscribe(topics_).code));
+    return false;
+  }
+  void unsubscribe() {
+    std::printf("unsubscribe %d\n", static_cast<int>(consumer_.unsubscribe().code));
+  }
+
   void take(const Record& record) {
     ++taken_;
     Held held;
@@ -112,7 +138,8 @@ class Worker {
     held.place = std::string(record.topic) + " " + std::to_string(record.partition) + " " +
                  std::to_string(record.offset) + " " + std::to_string(record.delivery_count) + " " +
                  std::to_string(taken_);
-    std::printf("take %s\n", held.place.c_str());
+    std::printf("take %s %lld %lld\n", held.place.c_str(), static_cast<long long>(net.now().ms),
+                static_cast<long long>(record.timestamp));
     if (numbers["work_ms"] != 0 && (numbers["work_at"] == 0 || taken_ == numbers["work_at"])) {
       std::fflush(stdout);
       ::usleep(static_cast<useconds_t>(numbers["work_ms"] * 1000));
@@ -217,6 +244,8 @@ class Worker {
   std::vector<Held> held_;
   std::vector<Held> renewing_;
   std::vector<Held> late_;
+  kshare::Span<const std::string_view> topics_;
+  kshare::Instant paused_at_ = kNever;
   bool left_ = false;
   long taken_ = 0;
   long acks_ = 0;
@@ -255,6 +284,7 @@ int main(int argc, char** argv) {
     topics.push_back(list.substr(0, comma));
     if (comma == std::string_view::npos) break;
   }
+  std::signal(SIGTERM, [](int) { told_to_end = 1; });
   Worker worker;
   return worker.run(options, topics);
 }
