@@ -136,11 +136,20 @@ TEST_CASE("varints have at most five octets, varlongs ten, however the bytes are
   static_cast<void>(varint(std::string("\x82\x80\x80\x80\x80\0", 6), ok));
   CHECK_FALSE(ok);
   for (int64_t value : {INT64_MIN, int64_t{-1}, int64_t{0}, int64_t{63}, int64_t{64}, INT64_MAX}) {
+    const std::string octets = varlong(value) + std::string(9, '\0');
+    const uint8_t* at = batches::bytes_of(octets).begin();
+    uint64_t read = 0;
+    CHECK(kshare::read_groups(at, read));
+    CHECK(static_cast<int64_t>(kshare::from_zigzag(read)) == value);
+    CHECK(at + 9 == batches::bytes_of(octets).end());
+  }
+  for (int32_t value : {INT32_MIN, -65, 64}) {
     const std::string octets = varlong(value);
-    Cursor cursor{batches::bytes_of(octets).begin(), batches::bytes_of(octets).end()};
-    CHECK(cursor.varlong() == value);
-    CHECK(cursor.ok());
-    CHECK(cursor.left() == 0);
+    for (uint32_t size = 0; size < octets.size(); ++size) {  // cut short; more of it lies behind
+      Cursor part{batches::bytes_of(octets).begin(), batches::bytes_of(octets).begin() + size};
+      static_cast<void>(part.varint());
+      CHECK_FALSE(part.ok());
+    }
   }
   // A length in more octets than it may have is malformed in any split.
   minibroker::BatchOptions options;
@@ -153,6 +162,27 @@ TEST_CASE("varints have at most five octets, varlongs ten, however the bytes are
     CHECK(got.malformed);
     CHECK(got.items.empty());
   }
+}
+
+TEST_CASE("the head of a record is read only where all of it is, and never of negative length") {
+  const std::string octets = varlong(300) + '\0' + varlong(-70000) + varlong(1000);
+  const std::string more = octets + std::string(30, '\x7F');
+  for (uint32_t size = 0; size <= more.size(); ++size) {
+    kshare::RecordHead head;
+    const std::vector<uint8_t> all(more.begin(), more.begin() + size);  // ends where its room ends
+    const bool read = kshare::parse_record_head({all.data(), size}, head);
+    CHECK(read == (size >= octets.size()));
+    if (!read) continue;
+    CHECK(head.size == 302);
+    CHECK(head.head_bytes == octets.size());
+    CHECK(head.timestamp_delta == -70000);
+    CHECK(head.offset_delta == 1000);
+  }
+  kshare::RecordHead head;
+  const std::string negative = varlong(-2) + std::string(30, '\0');
+  CHECK_FALSE(kshare::parse_record_head(batches::bytes_of(negative), head));
+  const std::string tiny = varlong(1) + std::string(30, '\0');  // shorter than its own head
+  CHECK_FALSE(kshare::parse_record_head(batches::bytes_of(tiny), head));
 }
 
 TEST_CASE(

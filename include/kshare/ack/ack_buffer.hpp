@@ -286,11 +286,12 @@ class AckBuffer {
     --held_;
     release(index);
   }
+  uint32_t behind(uint32_t index) const { return index + 1 == slots_.size ? 0 : index + 1; }
   uint32_t take(uint32_t lot_index, int64_t first, int64_t last) {
     KSHARE_ASSERT(free_count() != 0);
-    while (slots_[hint_].state != AckState::free) hint_ = (hint_ + 1) % slots_.size;
+    while (slots_[hint_].state != AckState::free) hint_ = behind(hint_);
     const uint32_t index = hint_;
-    hint_ = (hint_ + 1) % slots_.size;
+    hint_ = behind(index);
     AckSlot& ack = slots_[index];
     const uint32_t generation = ack.generation + 1;
     ack = AckSlot{};

@@ -16,6 +16,29 @@
 
 namespace kshare {
 
+// Octets of the longest number: base-128 groups.
+template <typename Unsigned>
+inline constexpr uint32_t kGroupsMax = sizeof(Unsigned) == 4 ? 5 : 10;
+
+// Groups, least significant first. kGroupsMax octets must be there to be read, whatever they are:
+// one look at the room for all of a number, as this is done six times a record. False: too long.
+template <typename Unsigned>
+inline bool read_groups(const uint8_t*& at, Unsigned& value) {
+  value = *at++;
+  if (value < 0x80u) return true;  // most are one octet
+  value &= 0x7Fu;
+  for (uint32_t shift = 7; shift < 7 * kGroupsMax<Unsigned>; shift += 7) {
+    const uint8_t next = *at++;
+    value |= static_cast<Unsigned>(next & 0x7Fu) << shift;
+    if (next < 0x80u) return sizeof(Unsigned) != 4 || shift != 28 || next <= 0x0Fu;
+  }
+  return false;
+}
+template <typename Unsigned>
+constexpr Unsigned from_zigzag(Unsigned value) {
+  return (value >> 1) ^ (0 - (value & 1));
+}
+
 class Cursor {
  public:
   Cursor(const uint8_t* at, const uint8_t* end) : at_(at), end_(end) {}
@@ -31,11 +54,18 @@ class Cursor {
     }
     return *at_++;
   }
-  int64_t varlong() { return zigzag(10); }
   int32_t varint() {
-    const int64_t value = zigzag(5);
-    if (value < INT32_MIN || value > INT32_MAX) ok_ = false;
-    return ok_ ? static_cast<int32_t>(value) : 0;
+    if (at_ != end_ && *at_ < 0x80u) return static_cast<int32_t>(from_zigzag(uint32_t{*at_++}));
+    uint32_t value = 0;
+    for (uint32_t shift = 0; shift < 7 * kGroupsMax<uint32_t>; shift += 7) {
+      const uint8_t next = octet();
+      value |= (next & 0x7Fu) << shift;
+      if (next >= 0x80u) continue;
+      if (shift == 28 && next > 0x0Fu) break;
+      return static_cast<int32_t>(from_zigzag(value));
+    }
+    ok_ = false;
+    return 0;
   }
   // A length and that many octets; length -1 is null.
   Bytes bytes() {
@@ -49,17 +79,6 @@ class Cursor {
   }
 
  private:
-  int64_t zigzag(uint32_t octets_max) {
-    uint64_t value = 0;
-    for (uint32_t shift = 0; shift < 7 * octets_max; shift += 7) {
-      const uint8_t next = octet();
-      value |= static_cast<uint64_t>(next & 0x7Fu) << shift;
-      if ((next & 0x80u) == 0) return static_cast<int64_t>((value >> 1) ^ (0 - (value & 1)));
-    }
-    ok_ = false;
-    return 0;
-  }
-
   const uint8_t* at_;
   const uint8_t* end_;
   bool ok_ = true;

@@ -50,7 +50,7 @@ struct StoreSlot {
   uint32_t read = 0;       // what lies before it has been read out
   uint32_t chunk_at = 0;   // the chunk that `read` is in
   uint32_t chunk_end = 0;  // its end, 0 before the first chunk
-  uint32_t order = 0;      // slots are read out in this order
+  uint16_t order = 0;      // slots are read out in this order; the count wraps around
   uint16_t refs = 0;       // records handed out whose bytes are still needed
   uint16_t lots_head = 0;  // ack/lots.hpp: lots with bytes here, in order; index + 1
   uint16_t lots_tail = 0;
@@ -80,15 +80,27 @@ inline constexpr uint32_t kRecordHeadMax = 5 + 1 + 10 + 5;
 
 // Reads a record's head. False: not enough bytes, or malformed (when kRecordHeadMax were there).
 inline bool parse_record_head(Bytes bytes, RecordHead& head) {
-  Cursor cursor{bytes.begin(), bytes.end()};
-  const int32_t length = cursor.varint();
-  const uint32_t length_bytes = bytes.size - cursor.left();
-  static_cast<void>(cursor.octet());  // attributes, unused
-  head.timestamp_delta = cursor.varlong();
-  head.offset_delta = cursor.varint();
-  head.head_bytes = bytes.size - cursor.left();
-  if (!cursor.ok() || length < 0) return false;
-  head.size = length_bytes + static_cast<uint32_t>(length);
+  uint8_t padded[kRecordHeadMax];
+  const uint8_t* at = bytes.data;
+  if (bytes.size < kRecordHeadMax) {  // zeros behind it end any number
+    for (uint32_t i = 0; i < kRecordHeadMax; ++i) {
+      padded[i] = i < bytes.size ? bytes.data[i] : uint8_t{0};
+    }
+    at = padded;
+  }
+  const uint8_t* begin = at;
+  uint32_t length = 0;
+  uint64_t timestamp_delta = 0;
+  uint32_t offset_delta = 0;
+  if (!read_groups(at, length)) return false;
+  const auto length_bytes = static_cast<uint32_t>(at - begin);
+  ++at;  // attributes, unused
+  if (!read_groups(at, timestamp_delta) || !read_groups(at, offset_delta)) return false;
+  head.head_bytes = static_cast<uint32_t>(at - begin);
+  if (head.head_bytes > bytes.size || (length & 1u) != 0) return false;  // odd is negative
+  head.timestamp_delta = static_cast<int64_t>(from_zigzag(timestamp_delta));
+  head.offset_delta = static_cast<int32_t>(from_zigzag(offset_delta));
+  head.size = length_bytes + (length >> 1);
   return head.head_bytes <= head.size;
 }
 
@@ -100,7 +112,7 @@ class Store {
     slots_ = slots;
     memory_ = memory;
     slot_bytes_ = slot_bytes;
-    order_ = 0;
+    order_ = oldest_plus_one_ = 0;
     for (StoreSlot& slot : slots_) slot = StoreSlot{};
   }
 
@@ -118,6 +130,7 @@ class Store {
   uint32_t reserve(uint32_t link) {
     for (uint32_t i = 0; i < slots_.size; ++i) {
       if (slots_[i].state != SlotState::free) continue;
+      if (i + 1 == oldest_plus_one_) oldest_plus_one_ = 0;
       slots_[i] = StoreSlot{};
       slots_[i].state = SlotState::reserved;
       slots_[i].link = static_cast<uint8_t>(link);
@@ -138,13 +151,16 @@ class Store {
     slots_[index] = StoreSlot{};
   }
   // The ready slot with lots in it that was published first, or kNone.
-  uint32_t oldest() const {
+  uint32_t oldest() {
+    if (oldest_plus_one_ != 0 && has_lots(slots_[oldest_plus_one_ - 1u])) {
+      return oldest_plus_one_ - 1u;  // what has been published since is not older
+    }
     uint32_t best = kNone;
     for (uint32_t i = 0; i < slots_.size; ++i) {
-      const StoreSlot& slot = slots_[i];
-      if (slot.state != SlotState::ready || slot.lots_head == 0) continue;
-      if (best == kNone || slot.order - slots_[best].order > UINT32_MAX / 2) best = i;
+      if (!has_lots(slots_[i])) continue;
+      if (best == kNone || is_before(slots_[i].order, slots_[best].order)) best = i;
     }
+    oldest_plus_one_ = static_cast<uint16_t>(best + 1u);
     return best;
   }
 
@@ -152,8 +168,7 @@ class Store {
   // True when this made the slot free.
   bool unhold(uint32_t index) {
     KSHARE_ASSERT(slots_[index].refs != 0);
-    --slots_[index].refs;
-    return free_if_done(index);
+    return --slots_[index].refs == 0 && free_if_done(index);
   }
   bool free_if_done(uint32_t index) {
     StoreSlot& slot = slots_[index];
@@ -256,6 +271,14 @@ class Store {
   static constexpr uint32_t kChunkBytes = sizeof(Chunk);
 
  private:
+  // Lots enter a slot before it is published, never after.
+  static bool has_lots(const StoreSlot& slot) {
+    return slot.state == SlotState::ready && slot.lots_head != 0;
+  }
+  // The slots that wait to be read were all published within a few turns of the oldest.
+  static bool is_before(uint32_t a, uint32_t b) {
+    return static_cast<uint16_t>(a - b) > UINT16_MAX / 2;
+  }
   uint8_t* at(uint32_t index, uint32_t offset) { return memory_ + index * slot_bytes_ + offset; }
   Chunk read_chunk(uint32_t index, uint32_t offset) {
     Chunk chunk;
@@ -269,7 +292,8 @@ class Store {
   Span<StoreSlot> slots_{};
   uint8_t* memory_ = nullptr;
   uint32_t slot_bytes_ = 0;
-  uint32_t order_ = 0;
+  uint16_t order_ = 0;
+  uint16_t oldest_plus_one_ = 0;  // what oldest() has answered, until that slot is reserved again
 };
 
 }  // namespace kshare
