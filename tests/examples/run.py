@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The examples as programs: kshare_cat's command line and promises, the others against the demo's
-mini broker, and that README.md shows the code that is compiled.
+"""The examples as programs: kshare_cat's command line and promises, the others against
+kshare_minibroker, that program itself, and that README.md shows the code that is compiled.
 
     run.py --programs DIR [--broker PATH] [--only PATTERN]
 
-DIR holds the built examples; PATH is the demo program (default DIR/demo). One line a test, the last
-one "N passed, N failed, N skipped".
+DIR holds the built examples; PATH is kshare_minibroker (default DIR/../tests/kshare_minibroker).
+One line a test, the last one "N passed, N failed, N skipped".
 """
 import argparse
 import fnmatch
@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
@@ -84,14 +85,16 @@ class Programs:
 
 
 class Broker:
-    """The demo's mini broker as a process of its own; see examples/demo.cpp for its commands."""
+    """kshare_minibroker with these options; `kshare_minibroker -h` lists its commands."""
 
-    def __init__(self, programs):
+    def __init__(self, programs, *options):
         if not programs.broker.is_file():
             raise Skip(f'no mini broker {programs.broker}')
-        self._process = subprocess.Popen([programs.broker, '--broker'], stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE, encoding='utf-8')
+        self._process = subprocess.Popen([programs.broker, *map(str, options)],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         encoding='utf-8')
         self.address = self._process.stdout.readline().strip()
+        self.pid = self._process.pid
         self.groups = 0
 
     def __enter__(self):
@@ -102,10 +105,17 @@ class Broker:
         self._process.wait(TIMEOUT_S)
         self._process.stdout.close()
 
-    def do(self, *words):
+    def ask(self, *words):
+        """The lines of an answer; the last one begins with "ok" or "error", those before do not."""
         self._process.stdin.write(' '.join(map(str, words)) + '\n')
         self._process.stdin.flush()
-        answer = self._process.stdout.readline().split()
+        lines = [self._process.stdout.readline().rstrip('\n')]
+        while lines[-1][:1] == ' ':
+            lines.append(self._process.stdout.readline().rstrip('\n'))
+        return lines
+
+    def do(self, *words):
+        answer = self.ask(*words)[-1].split()
         check(answer[:1] == ['ok'], f'{words}: the broker says {answer}')
         return [int(word) for word in answer[1:]]
 
@@ -176,6 +186,14 @@ def readme_knows_every_limit_and_preset(_programs):
         line = re.search(rf'^\| `{name}` \| \d+ KiB \| (.*)$', text, re.MULTILINE)
         check(line, f'README.md has no row for {name}')
         equal(line[1], row, f'README.md, {name}')
+
+
+@test
+def readme_has_the_answer_to_every_property(programs):
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    table = re.search(r'<!-- properties -->\n.*\n.*\n(.*?)<!-- /properties -->', text, re.DOTALL)
+    check(table, 'README.md has no table of properties')
+    equal(table[1], programs.run('properties').out.decode(), 'the table in README.md')
 
 
 # ---- kshare_cat without a broker
@@ -457,7 +475,7 @@ def a_missing_topic_is_said_once_and_waited_for(programs):
 def a_refused_member_exits_2_with_the_reason(programs):
     with Broker(programs) as broker:
         broker.topic()
-        broker.do('disable')
+        broker.do('share', 'off')
         result = programs.run('kshare_cat', *broker.cat('-J'))
         equal((result.code, result.out), (2, b''), str(result.err))
         check('share.version' in result.err.decode(), str(result.err))
@@ -473,6 +491,56 @@ def verbose_tells_the_story(programs):
         equal(result.code, 0, text)
         for part in (f'connected to {broker.address}', 'joined', 'assigned'):
             check(part in text, f'no "{part}" in {text!r}')
+
+
+def exchanged(text, link):
+    """The requests and answers of a link that -v has told, each as '> ShareFetch'."""
+    pattern = rf'^kshare_cat: \d+\.\d{{3}} link {link} ([<>] \w+) v\d+ #\d+, \d+ bytes'
+    return re.findall(pattern, text, re.MULTILINE)
+
+
+@test
+def verbose_prints_each_request_and_answer(programs):
+    with Broker(programs) as broker:
+        broker.topic(count=3)
+        result = programs.run('kshare_cat', *broker.cat('-v', '-c3', '-J'))
+        text = result.err.decode()
+        equal((result.code, len(result.lines())), (0, 3), text)
+        way_in = ['ApiVersions', 'Metadata', 'FindCoordinator', 'ShareGroupHeartbeat']
+        control = exchanged(text, 0)
+        equal(control[:8], [f'{way} {api}' for api in way_in for way in '><'], text)
+        equal(control[-2:], ['> ShareGroupHeartbeat', '< ShareGroupHeartbeat'], text)
+        leader = exchanged(text, 1)
+        equal(leader[:4], ['> ApiVersions', '< ApiVersions', '> ShareFetch', '< ShareFetch'], text)
+        equal(leader[-2:], ['> ShareAcknowledge', '< ShareAcknowledge'], text)
+        for both in (control, leader):
+            equal([line[2:] for line in both[::2]], [line[2:] for line in both[1::2]], text)
+        sizes = [int(size) for size in re.findall(r' < .*?, (\d+) bytes', text)]
+        equal(sum(sizes), result.json()['bytes_received'], 'bytes of the answers')
+        check('member' not in text, text)  # -vv
+
+
+@test
+def very_verbose_prints_the_states_too(programs):
+    with Broker(programs) as broker:
+        broker.topic(count=1)
+        for words in (['-vv'], ['-v', '-v']):
+            group = f'g{broker.groups}'
+            broker.groups += 1
+            result = programs.run('kshare_cat', *broker.cat(*words, '-c1', group=group))
+            text = result.err.decode()
+            equal(result.code, 0, text)
+            story = ['member joining', 'link 0 bootstrap 0 connecting', '> ApiVersions',
+                     'link 0 bootstrap 0 ready', 'coordinator node 0', 'member with epoch 1',
+                     'assigned partitions: 1', 'link 1 node 0 ready', 'share session open, epoch 1',
+                     'share session over', 'member leaving', 'link 0 node 0 closed',
+                     'member of no group']
+            at = 0
+            for part in story:
+                check(part in text[at:], f'no "{part}" in its place in {text}')
+                at = text.index(part, at)
+    quiet = programs.run('kshare_cat', '-b', f'127.0.0.1:{closed_port()}', '-g', 'g', '-t', 't')
+    check(b'link 0' not in quiet.err, str(quiet.err))
 
 
 @test
@@ -591,6 +659,355 @@ def cpu_ticks(pid):
     return int(stat[11]) + int(stat[12])
 
 
+RELAY = """
+import os, select, socket, sys
+broker = socket.create_connection((sys.argv[-2], int(sys.argv[-1])))
+while True:
+    for ready in select.select([0, broker], [], [])[0]:
+        data = os.read(0, 65536) if ready == 0 else broker.recv(65536)
+        if not data:
+            sys.exit(0)
+        if ready == 0:
+            broker.sendall(data)
+        else:
+            os.write(1, data)
+"""
+
+
+def end(process, number=signal.SIGTERM):
+    """Ends it; its whole standard output and error by then."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    return Result(process.returncode, out, err)
+
+
+def read_until(stream, last):
+    """The lines of a running program, up to one that matches."""
+    seen = []
+    while not seen or not re.search(last, seen[-1]):
+        line = stream.readline().decode()
+        check(line, f'it ended before {last!r}: {seen}')
+        seen.append(line.rstrip('\n'))
+    return seen
+
+
+def process_state(pid):
+    """R, S, ... and the parent; a process that is gone is a Z(ombie) here."""
+    try:
+        stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
+    except OSError:
+        return 'Z', 0
+    words = stat.rsplit(')', 1)[1].split()
+    return words[0], int(words[1])
+
+
+def children(pid, zombies=False):
+    pids = (int(path.name) for path in pathlib.Path('/proc').iterdir() if path.name.isdigit())
+    states = {child: process_state(child) for child in pids}
+    return {child for child, (state, parent) in states.items()
+            if parent == pid and (state == 'Z') == zombies}
+
+
+def descriptors(pid):
+    return [os.readlink(path) for path in pathlib.Path(f'/proc/{pid}/fd').iterdir()]
+
+
+@test
+def custom_transport_goes_through_processes_and_starts_them_again(programs):
+    with Broker(programs) as broker:
+        broker.topic(count=20)
+        process = programs.start('custom_transport', broker.address, 'g', 't',
+                                 sys.executable, '-c', RELAY, start_new_session=True)
+        seen = [process.stdout.readline().split()[0] for _ in range(20)]
+        equal(seen, [b'%d' % i for i in range(20)], 'lines')
+        relays = children(process.pid)
+        equal(len(relays), 2, 'one process for the coordinator, one for the leader')
+        sockets = [name for name in descriptors(process.pid) if name.startswith('socket:')]
+        equal(sockets, [], 'sockets of its own')
+        before = cpu_ticks(process.pid)
+        time.sleep(1)
+        check(cpu_ticks(process.pid) - before < 5, 'it spins when idle')
+        for relay in relays:
+            os.kill(relay, signal.SIGKILL)
+        begin = time.monotonic()
+        broker.do('append', 't', 0, 1, 10)
+        equal(process.stdout.readline()[:3], b'20 ', 'through new processes')
+        check(time.monotonic() - begin < 5, 'their end was not seen at once')
+        relays = children(process.pid) - relays
+        check(relays, 'new processes')
+        wait_for(lambda: not children(process.pid, zombies=True), 'the old ones are reaped')
+        os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
+        out, err = process.communicate(timeout=TIMEOUT_S)
+        equal((process.returncode, out), (0, b''), str(err))
+        check(b'KeyboardInterrupt' not in err, f'it has reached the relays, too: {err}')
+        equal(broker.state('g'), [0, 0, 21, 0], 'state')
+        wait_for(lambda: all(process_state(relay)[0] == 'Z' for relay in relays), 'their end')
+
+
+@test
+def custom_transport_with_a_command_that_fails(programs):
+    for command, reason in (('false', 'trying again'), ('/no/such/command', 'errno 2')):
+        process = programs.start('custom_transport', '127.0.0.1:9', 'g', 't', command)
+        lines = [process.stderr.readline().decode() for _ in range(3)]
+        for line in lines:
+            check('cannot use 127.0.0.1:9' in line and reason in line, f'{command}: {line}')
+        before = cpu_ticks(process.pid)
+        time.sleep(0.5)
+        check(cpu_ticks(process.pid) - before < 5, f'{command}: no back-off')
+        equal(end(process).code, 2, command)
+
+
+@test
+def retry_policy_waits_releases_and_sets_aside(programs):
+    with Broker(programs) as broker, tempfile.TemporaryDirectory() as folder:
+        aside = pathlib.Path(folder) / 'aside'
+        broker.topic()
+        broker.do('lock', 'g', 600)  # shorter than the delays of one delivery: it has to renew
+        for text in ('fail-always', 'good', 'fail-once', 'poison', 'fail-here'):
+            broker.do('value', 't', 0, text)
+        process = programs.start('retry_policy', broker.address, 'g', 't', aside)
+        lines = read_until(process.stdout, '^4 .* accept ')
+        # 0 is still being tried, so the broker keeps what it knows of those behind it.
+        wait_for(lambda: broker.state('g')[2:] == [3, 1], '3 accepted, the poison archived')
+        lines += read_until(process.stdout, '^0 .* poison ')
+        wait_for(lambda: sum(broker.state('g')[:2]) == 0, 'all settled')
+        of = {i: [line for line in lines if line.startswith(f'{i} ')] for i in range(5)}
+        equal(of[1], ['1 delivery 1 try 1 accept good'], 'good')
+        equal(of[2], ['2 delivery 1 try 1 later fail-once',
+                      '2 delivery 1 try 2 accept fail-once'], 'fail-once')
+        equal(of[3], ['3 delivery 1 try 1 poison poison'], 'poison')
+        ways = ['later', 'later', 'release']
+        equal(of[4], [f'4 delivery 1 try {n} {way} fail-here' for n, way in enumerate(ways, 1)]
+              + ['4 delivery 2 try 1 accept fail-here'], 'fail-here')
+        equal(of[0], [f'0 delivery {count} try {n} {way} fail-always' for count in range(1, 5)
+                      for n, way in enumerate([*ways[:2], 'release' if count < 4 else 'poison'],
+                                              1)], 'fail-always')
+        result = end(process)
+        equal((result.code, result.out), (0, b''), str(result.err))
+        check(b'lock' not in result.err, f'no lock has run out: {result.err}')
+        equal(aside.read_text(), 't 0 3 poison\nt 0 0 fail-always\n', 'set aside')
+
+
+@test
+def retry_policy_keeps_poison_that_cannot_be_set_aside(programs):
+    if not os.path.exists('/dev/full'):
+        raise Skip('no /dev/full')
+    with Broker(programs) as broker:
+        broker.topic()
+        broker.do('limit', 'g', 10)
+        broker.do('value', 't', 0, 'poison')
+        process = programs.start('retry_policy', broker.address, 'g', 't', '/dev/full')
+        for count in (1, 2):
+            equal(process.stdout.readline().decode(), f'0 delivery {count} try 1 release, as it '
+                  'cannot be set aside poison\n', 'line')
+        process.send_signal(signal.SIGSTOP)
+        equal(broker.state('g')[2:], [0, 0], 'neither accepted nor archived')
+        process.kill()
+        process.communicate()
+
+
+@test
+def two_consumers_share_a_loop_fairly_and_both_leave(programs):
+    with Broker(programs) as broker:
+        broker.topic('a', count=3000)
+        broker.topic('b', count=3000)
+        process = programs.start('two_consumers', broker.address, 'g', 'a', broker.address, 'h',
+                                 'b')
+        seen = [process.stdout.readline().split() for _ in range(6000)]
+        for name in (b'1', b'2'):
+            equal([int(words[1]) for words in seen if words[0] == name], list(range(3000)), name)
+        last = [max(i for i, words in enumerate(seen) if words[0] == name) for name in (b'1', b'2')]
+        check(min(last) > 3200, f'one was read out before the other: {last}')
+        for topic, name in (('a', b'1 '), ('b', b'2 ')):
+            begin = time.monotonic()
+            broker.do('append', topic, 0, 1, 10)
+            equal(process.stdout.readline()[:6], name + b'3000', topic)
+            check(time.monotonic() - begin < 1, f'{topic} was not woken')
+        before = cpu_ticks(process.pid)
+        time.sleep(1)
+        check(cpu_ticks(process.pid) - before < 5, 'it spins when idle')
+        equal(end(process).code, 0, 'exit code')
+        for group, topic in (('g', 'a'), ('h', 'b')):
+            equal(broker.state(group, topic), [0, 0, 3001, 0], topic)
+
+
+@test
+def two_consumers_go_on_when_one_has_failed(programs):
+    with Broker(programs) as broker, Broker(programs) as refusing:
+        broker.topic(count=1)
+        refusing.topic()
+        refusing.do('share', 'off')
+        process = programs.start('two_consumers', refusing.address, 'g', 't', broker.address, 'g',
+                                 't')
+        check(process.stderr.readline().startswith(b'1 share groups are off'), 'the reason')
+        equal(process.stdout.readline()[:4], b'2 0 ', 'the other one')
+        time.sleep(0.2)
+        broker.do('append', 't', 0, 1, 10)
+        equal(process.stdout.readline()[:4], b'2 1 ', 'the other one, later')
+        equal(end(process).code, 2, 'exit code')
+        equal(broker.state('g'), [0, 0, 2, 0], 'state')
+
+
+def report_of(process):
+    return '\n'.join(read_until(process.stdout, '^---- end$'))
+
+
+@test
+def diagnose_shows_links_sessions_partitions_and_what_is_held(programs):
+    with Broker(programs, '-n', 2) as broker:
+        broker.topic(partitions=2)
+        for partition in (0, 1):
+            broker.do('move', 't', partition, partition)
+        broker.do('value', 't', 0, 'good')
+        broker.do('value', 't', 1, 'hold this')
+        process = programs.start('diagnose', broker.address, 'g', 't', stdin=subprocess.PIPE)
+        wait_for(lambda: broker.state('g')[2] == 1 and broker.state('g', partition=1)[1] == 1,
+                 'records taken')
+        process.stdin.write(b'\n')
+        process.stdin.flush()
+        text = report_of(process)
+        host = re.escape('127.0.0.1')
+        for pattern in (r'status: ok',
+                        r'member: joined, epoch [1-9]\d*, id \S{22}, coordinator is node \d, .*',
+                        r'topic t: known',
+                        r'partition t 0: leader node 0 epoch \d+, link [12], in a session',
+                        r'partition t 1: leader node 1 epoch \d+, link [12], in a session',
+                        rf'link 0 control: ready, node \d at {host}:\d+(, ShareGroupHeartbeat.*)?',
+                        rf'link \d leader: ready, node 0 at {host}:\d+, .*session epoch [1-9]\d*, '
+                        r'partitions 1(, ranges 1, waiting 0, unsettled 1)?',
+                        r'link \d leader: ready, node 1 at .*, partitions 1, ranges 1, waiting 0, '
+                        r'unsettled 1',
+                        r'held t 1 offset 0, delivery 1, lock ends in 2\d{4} ms',
+                        r'counters: records 2 redelivered 0 acks_ok [01] acks_failed 0 .*',
+                        r'event: joined the group with epoch \d+',
+                        r'advice: nothing: all is well'):
+            check(re.search(f'^{pattern}$', text, re.MULTILINE), f'no {pattern!r} in\n{text}')
+        before = cpu_ticks(process.pid)
+        process.stdin.close()  # it listens to signals alone from now on
+        process.stdin = None
+        time.sleep(1)
+        check(cpu_ticks(process.pid) - before < 5, 'it spins when idle')
+        broker.do('stop', 1)
+        time.sleep(1)
+        process.send_signal(signal.SIGUSR1)
+        text = report_of(process)
+        check('partition t 1: leader node 0' in text and 'event: lost 127.0.0.1' in text, text)
+        result = end(process)
+        equal(result.code, 0, str(result.err))
+        check(result.out.startswith(b'---- kshare'), 'a report at the end')
+        equal(broker.state('g', partition=1)[:2], [1, 0], 'what was held is given back')
+
+
+@test
+def diagnose_gives_advice(programs):
+    with Broker(programs) as broker:
+        broker.topic()
+        broker.topic('guarded')
+        broker.do('fetch-error', 'guarded', 0, 29, 'always')
+        cases = [(f'127.0.0.1:{closed_port()}', 't', 'refused', 'a broker does not answer'),
+                 (broker.address, 'missing', 'create the topic', 'a topic cannot be used'),
+                 (broker.address, 'guarded', 'TOPIC_AUTHORIZATION_FAILED',
+                  'a partition cannot be fetched')]
+        for address, topic, reason, advice in cases:
+            process = programs.start('diagnose', address, 'g', topic, stdin=subprocess.DEVNULL)
+            time.sleep(1.5)
+            process.send_signal(signal.SIGUSR1)
+            text = '\n'.join(end(process).lines())
+            check(reason in text, f'no {reason!r} in\n{text}')
+            check(f'advice: {advice}' in text, f'no {advice!r} in\n{text}')
+            check('all is well' not in text, text)
+
+
+def http_get(address, path):
+    """Status line and body, after looking at the headers."""
+    with socket.create_connection(address, timeout=TIMEOUT_S) as stream:
+        stream.sendall(f'GET {path} HTTP/1.1\r\nHost: test\r\n'.encode())
+        time.sleep(0.02)  # in two pieces
+        stream.sendall(b'Accept: text/plain\r\n\r\n')
+        answer = b''.join(iter(lambda: stream.recv(65536), b''))
+    head, body = answer.split(b'\r\n\r\n', 1)
+    lines = head.decode().split('\r\n')
+    check(f'Content-Length: {len(body)}' in lines, str(lines))
+    check(any('version=0.0.4' in line for line in lines), str(lines))
+    return lines[0], body.decode()
+
+
+def samples(text):
+    """Prometheus text to {name: value}: each sample has its HELP and its TYPE right before it."""
+    check(text.endswith('\n'), 'the last line has an end')
+    lines = text.split('\n')[:-1]
+    found = {}
+    for about, kind, sample in zip(lines[::3], lines[1::3], lines[2::3]):
+        match = re.fullmatch(r'(kshare_[a-z_]+) (\d+)', sample)
+        check(match, sample)
+        name = match[1]
+        check(re.fullmatch(rf'# HELP {name} [A-Z0-9].*\.', about), about)
+        equal(kind, f'# TYPE {name} {"counter" if name.endswith("_total") else "gauge"}', name)
+        check(name not in found, f'{name} twice')
+        found[name] = int(match[2])
+    equal(len(lines) % 3, 0, 'lines')
+    return found
+
+
+@test
+def metrics_are_prometheus_text_and_grow(programs):
+    with Broker(programs) as broker:
+        broker.topic(count=10)
+        process = programs.start('metrics', broker.address, 'g', 't', 0)
+        match = re.fullmatch(rb'http://127.0.0.1:(\d+)/metrics\n', process.stderr.readline())
+        check(match, 'the URL')
+        address = ('127.0.0.1', int(match[1]))
+        scrapes = []
+        for wanted, more in ((10, 1500), (1510, 0)):
+            for _ in range(wanted - (scrapes[-1]['kshare_records_total'] if scrapes else 0)):
+                process.stdout.readline()
+            wait_for(lambda want=wanted: broker.state('g')[2] == want, 'acknowledged')
+            time.sleep(0.1)
+            status, body = http_get(address, '/metrics')
+            equal(status, 'HTTP/1.1 200 OK', 'status')
+            scrapes.append(samples(body))
+            equal(scrapes[-1]['kshare_records_total'], wanted, 'records')
+            equal(scrapes[-1]['kshare_acks_ok_total'], wanted, 'acks_ok')
+            if more:
+                broker.do('append', 't', 0, more, 50)
+        first, second = scrapes
+        equal(list(first), list(second), 'names')
+        for name in first:
+            check(not name.endswith('_total') or first[name] <= second[name], f'{name} shrinks')
+        for name in ('record_bytes', 'received_bytes', 'sent_bytes', 'fetches', 'requests'):
+            check(first[f'kshare_{name}_total'] < second[f'kshare_{name}_total'], f'{name} stands')
+        equal((second['kshare_joined'], second['kshare_assigned_partitions'],
+               second['kshare_unsettled_records']), (1, 1, 0), 'gauges')
+        stats = (ROOT / 'include/kshare/core/stats.hpp').read_text(encoding='utf-8')
+        equal(len(re.findall(r'^  uint64_t \w+ = 0;', stats, re.MULTILINE)),
+              sum(name.endswith('_total') for name in first), 'all of Stats')
+        equal(http_get(address, '/')[0], 'HTTP/1.1 404 Not Found', 'another path')
+        equal(end(process).code, 0, 'exit code')
+
+
+@test
+def metrics_scrapers_that_hang_stop_nothing(programs):
+    with Broker(programs) as broker:
+        broker.topic(count=1)
+        process = programs.start('metrics', broker.address, 'g', 't', 0)
+        address = ('127.0.0.1', int(re.search(rb':(\d+)/', process.stderr.readline())[1]))
+        process.stdout.readline()
+        silent, another = (socket.create_connection(address) for _ in range(2))
+        with silent, another:
+            silent.sendall(b'GET /met')
+            time.sleep(0.1)
+            before = cpu_ticks(process.pid)
+            begin = time.monotonic()
+            broker.do('append', 't', 0, 1, 10)
+            equal(process.stdout.readline()[:2], b'1 ', 'records go on')
+            check(time.monotonic() - begin < 1, 'but late')
+            another.close()  # away before its turn
+            equal(http_get(address, '/metrics')[0], 'HTTP/1.1 200 OK', 'whose turn it is')
+            check(1 < time.monotonic() - begin < 10, 'the silent one is dropped after two seconds')
+            check(cpu_ticks(process.pid) - before < 5, 'it spins while it waits')
+        equal(end(process).code, 0, 'exit code')
+
+
 @test
 def static_memory_keeps_to_the_presets(programs):
     result = programs.run('static_memory')
@@ -617,7 +1034,8 @@ def main():
     parser.add_argument('--only', default='*', help='tests whose name matches this pattern')
     options = parser.parse_args()
     folder = options.programs.resolve()
-    programs = Programs(folder, (options.broker or folder / 'demo').resolve())
+    broker = options.broker or folder.parent / 'tests' / 'kshare_minibroker'
+    programs = Programs(folder, broker.resolve())
     strict = os.environ.get('CI') == 'true'
     passed = failed = skipped = 0
     for function in TESTS:
