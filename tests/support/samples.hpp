@@ -122,7 +122,7 @@ inline Lines lines(Kind kind) {
               "feature 'share.version' 1", "end 0 features"};
     case Kind::metadata:
     case Kind::metadata_12:
-      return {"broker 1 'broker-one' 9092", "broker 2 '' -1",
+      return {"broker 1 'broker-one' 9092", "broker 2 '' -1", "cluster 'the cluster's id'",
               "topic 'orders' u1 0", "partition u1 0 1 5 0", "partition u1 1 -1 -1 5",
               "topic null u2 3", "topic 'secret' u0 29",
               kind == Kind::metadata ? "end 7 129" : "end 7 0"};
