@@ -103,7 +103,7 @@ final class Lines {
     }
     private void of(MetadataResponseData m, int version) {
         m.brokers().forEach(b -> node("broker", b.nodeId(), b.host(), b.port()));
-        say("cluster", text(m.clusterId()));
+        say("cluster", words(m.clusterId()));
         m.topics().forEach(topic -> {
             say("topic", text(topic.name()), id(topic.topicId()), topic.errorCode());
             topic.partitions().forEach(p -> say("partition", id(topic.topicId()),

@@ -8026,12 +8026,12 @@ inline constexpr Vector kVectors[] = {
     {"Metadata 12: empty",
      What::response, 3, 12,
      "000000000100ffffffff0100",
-     "cluster null\n"
+     "cluster ''\n"
      "end 0 0\n"},
     {"Metadata 12: empty, tags",
      What::response, 3, 12,
      kText70,
-     "cluster null\n"
+     "cluster ''\n"
      "end 0 0\n"},
     {"Metadata 12: all fields",
      What::response, 3, 12,
@@ -8048,12 +8048,12 @@ inline constexpr Vector kVectors[] = {
     {"Metadata 13: empty",
      What::response, 3, 13,
      "000000000100ffffffff01000000",
-     "cluster null\n"
+     "cluster ''\n"
      "end 0 0\n"},
     {"Metadata 13: empty, tags",
      What::response, 3, 13,
      kText76,
-     "cluster null\n"
+     "cluster ''\n"
      "end 0 0\n"},
     {"Metadata 13: all fields",
      What::response, 3, 13,
@@ -8070,12 +8070,12 @@ inline constexpr Vector kVectors[] = {
     {"Metadata 13: error 129",
      What::response, 3, 13,
      "000000000100ffffffff01008100",
-     "cluster null\n"
+     "cluster ''\n"
      "end 0 129\n"},
     {"Metadata 13: error 129, tags",
      What::response, 3, 13,
      kText80,
-     "cluster null\n"
+     "cluster ''\n"
      "end 0 129\n"},
     {"FindCoordinator 4: found",
      What::response, 10, 4,

@@ -204,7 +204,7 @@ class Any {
       case kshare::MetadataDecoder::Item::none: return Step::more;
       case kshare::MetadataDecoder::Item::broker: return say(line, "broker", metadata_.broker());
       case kshare::MetadataDecoder::Item::cluster:
-        return say(line, "cluster", metadata_.cluster_id());
+        return say(line, "cluster", std::string("'") + std::string(metadata_.cluster_id()) + "'");
       case kshare::MetadataDecoder::Item::topic:
         return say(line, "topic", metadata_.topic().name, metadata_.topic().id,
                    metadata_.topic().error);

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -172,7 +173,11 @@ struct Consumer {
 
   uint32_t interest_count() const { return static_cast<uint32_t>(interests.size() & 0xFFu); }
   Interest interest(uint32_t i) const { return interests[i]; }
-  Instant deadline() const { return end; }
+  Instant deadline() const {
+    if (on_deadline) on_deadline();
+    return end;
+  }
+  std::function<void()> on_deadline;
   void wake(uint32_t i) {
     ++wakes;
     woken |= 1u << i;
@@ -608,6 +613,15 @@ TEST_CASE("posix: a wakeup ends the next wait, whenever it comes") {
     CHECK(pool.now() - start >= 10);
   }
   CHECK(consumer.wakes == 0);
+}
+
+TEST_CASE("posix: a wakeup in the midst of the first wait is not lost") {
+  static Pool pool;
+  Consumer consumer;
+  consumer.on_deadline = [] { pool.wakeup(); };
+  const Instant start = pool.now();
+  pool.wait(consumer, 5000);
+  CHECK(pool.now() - start < 4000);
 }
 
 TEST_CASE("posix: a wakeup from another thread, many times") {

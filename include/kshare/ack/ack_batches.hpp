@@ -44,6 +44,7 @@ class AckBatchWriter {
   // and marks it in flight. Answers the number of batches; 0 writes an empty array.
   uint32_t write(uint32_t partition, uint32_t link, AckClass wanted, Instant now) {
     const uint32_t array = out_.begin_array();
+    lot_ = kNoLot;
     uint32_t at = acks_.head(partition);
     Stretch stretch;
     while (next_stretch(at, link, wanted, now, stretch) && add(stretch)) {
@@ -80,10 +81,16 @@ class AckBatchWriter {
     int64_t length() const { return last - first + 1; }
   };
 
-  bool eligible(uint32_t index, uint32_t link, AckClass wanted, Instant now) const {
-    const Lot& lot = acks_.lot_of(index);
-    return acks_.slot(index).state == waits_ && lot.link == link &&
-           ack_class(lot, now) == wanted;
+  // Acks of one lot stand together: the lot is judged once for all of them.
+  bool eligible(uint32_t index, uint32_t link, AckClass wanted, Instant now) {
+    const AckSlot& ack = acks_.slot(index);
+    if (ack.state != waits_) return false;
+    if (ack.lot != lot_) {
+      lot_ = ack.lot;
+      const Lot& lot = acks_.lot_of(index);
+      lot_eligible_ = lot.link == link && ack_class(lot, now) == wanted;
+    }
+    return lot_eligible_;
   }
 
   // Touching acks of one type, from slot `at` on; `at` moves behind them.
@@ -186,10 +193,12 @@ class AckBatchWriter {
   int64_t last_ = 0;
   int64_t mixed_ = 0;
   int64_t marked_to_ = -1;
+  uint32_t lot_ = kNoLot;  // the one judged last
   AckState waits_;
   uint8_t type_ = 0;
   bool open_ = false;
   bool one_type_ = true;
+  bool lot_eligible_ = false;
 };
 
 }  // namespace kshare

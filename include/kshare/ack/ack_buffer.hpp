@@ -108,7 +108,7 @@ class AckBuffer {
     AckSlot& ack = slots_[id.slot];
     if (ack.state == AckState::lost) {
       freed = drop_bytes(ack);
-      forget_lost(id.slot);
+      forget_lost(ack);
       return {Errc::lock_lost, 0};
     }
     if (type == Ack::renew) {
@@ -221,20 +221,21 @@ class AckBuffer {
     PartitionLists& list = lots_->lists(partition);
     uint16_t* at = &list.acks_head;
     uint16_t tail = 0;
-    while (*at != 0) {
-      const uint32_t index = *at - 1u;
-      AckSlot& ack = slots_[index];
+    // Index + 1; not read back through `at`, where it would wait for the store before.
+    for (uint16_t link = *at, behind = 0; link != 0; link = behind) {
+      AckSlot& ack = slots_[link - 1u];
+      behind = ack.next;
       if (!chosen(ack)) {
-        tail = *at;
+        tail = link;
         at = &ack.next;
         continue;
       }
       outcome.add(ack);
       if (ack.commit != 0) commits.ended(partition, ack.commit, how);
-      *at = ack.next;
+      *at = behind;
       static_cast<void>(drop_bytes(ack));
       leave_lot(ack);
-      release(index);
+      release(ack);
     }
     list.acks_tail = tail;
     return outcome;
@@ -281,10 +282,10 @@ class AckBuffer {
     ack.type = static_cast<uint8_t>(Ack::renew);
     ++renewals_;
   }
-  void forget_lost(uint32_t index) {
-    --lots_->lists(slots_[index].next).lost;
+  void forget_lost(AckSlot& ack) {
+    --lots_->lists(ack.next).lost;
     --held_;
-    release(index);
+    release(ack);
   }
   uint32_t behind(uint32_t index) const { return index + 1 == slots_.size ? 0 : index + 1; }
   uint32_t take(uint32_t lot_index, int64_t first, int64_t last) {
@@ -328,11 +329,9 @@ class AckBuffer {
   void leave_lot(AckSlot& ack) {
     Lot& lot = (*lots_)[ack.lot];
     KSHARE_ASSERT(lot.open != 0);
-    --lot.open;
-    static_cast<void>(lots_->free_if_done(ack.lot));
+    if (--lot.open == 0) static_cast<void>(lots_->free_if_done(ack.lot));
   }
-  void release(uint32_t index) {
-    AckSlot& ack = slots_[index];
+  void release(AckSlot& ack) {
     if (ack.state == AckState::pending) --pending_;
     if (ack.state == AckState::renewing) --renewals_;
     ack.state = AckState::free;

@@ -40,7 +40,7 @@ class Control {
   // Sends what is due. Answers when to be asked again at the latest.
   Instant step(Link& link, Tables& tables, Instant now) {
     member.trace(tables.shared);
-    if (discovery.overdue(now, tables.shared)) {
+    if (discovery.overdue(now, tables.shared) && tables.topology.knows_brokers()) {
       rebootstrap(link, {Errc::timed_out, 0}, tables, now);
     }
     if (!link.in_use()) link.set_target(candidate(tables), now, tables.shared);
@@ -90,17 +90,13 @@ class Control {
     on_answer(link, tables, now);
   }
 
-  // KIP-899, KIP-1102: forgets the brokers known and begins anew with bootstrap.servers.
-  void rebootstrap(Link& link, Status why, Tables& tables, Instant now) {
-    if (!told_lost_) tables.shared.events.push(EventType::rebootstrapping, why);
-    told_lost_ = true;  // until Metadata comes
-    tables.shared.note_cluster({});
-    tables.topology.forget_brokers();
-    discovery.lost(now, tables.shared);
-    // Not at once: the next answer may be the same.
-    member.forget_coordinator(discovery.due_at(), tables.shared);
-    turn_ = 0;
-    link.set_target(candidate(tables), now, tables.shared);
+  // A broker, not always the one behind `link`, says that it is not whom we take it for, or that we
+  // are to begin anew (error 129). Once in a while that is done: one broker that says so for ever is
+  // like one that cannot be reached.
+  void misdirected(Link& link, Tables& tables, Instant now) {
+    if (now < again_at_) return;
+    again_at_ = now + kRebootstrapPauseMs;
+    rebootstrap(link, {Errc::broker_error, kafka::kRebootstrapRequired}, tables, now);
   }
 
   void stop(const Tables& tables) {
@@ -122,6 +118,25 @@ class Control {
 
  private:
   static constexpr int32_t kBootstrap = -2;
+  static constexpr int64_t kRebootstrapPauseMs = 60000;
+
+  // KIP-899, KIP-1102: forgets the brokers known and goes on with bootstrap.servers. An entry of it
+  // that is being tried is not given up: it may answer yet.
+  void rebootstrap(Link& link, Status why, Tables& tables, Instant now) {
+    tables.shared.events.push(EventType::rebootstrapping, why);
+    tables.shared.note_cluster({});
+    tables.topology.forget_brokers();
+    member.coordinator_lost(now, tables.shared);
+    if (link.target() <= kBootstrap) return;
+    if (link.state() == LinkState::waiting) link.retarget(candidate(tables), link.retry_at());
+    else if (link.in_use()) leave(link, tables, now);
+  }
+  // The broker behind the link is of no use: the next one, after a back-off.
+  void leave(Link& link, Tables& tables, Instant now) {
+    const bool asking = link.busy();
+    link.on_lost(now, tables.shared);
+    on_lost(link, asking, tables, now);
+  }
 
   union Decoder {
     Decoder() : metadata() {}
@@ -211,10 +226,9 @@ class Control {
     switch (link.request()) {
       case Api::metadata:
         if (discovery.take_appeared()) member.topic_appeared(now);
-        if (discovery.take_misdirected()) {
-          return rebootstrap(link, {Errc::broker_error, kafka::kRebootstrapRequired}, tables, now);
-        }
-        told_lost_ = false;
+        if (!discovery.take_misdirected()) break;
+        leave(link, tables, now);
+        misdirected(link, tables, now);
         break;
       case Api::find_coordinator:
             if (member.on_search(decoder_.search, found_, now, tables.shared)) {
@@ -234,10 +248,10 @@ class Control {
   }
 
   Decoder decoder_{};
-  uint32_t turn_ = 0;
+  Instant again_at_{};   // error 129 is not heeded before
   int32_t found_ = -1;
-  uint8_t rounds_ = 0;      // through all candidates, in vain
-  bool told_lost_ = false;  // that Metadata cannot be had
+  uint16_t turn_ = 0;    // counts the candidates tried
+  uint8_t rounds_ = 0;   // through all of them, in vain
 };
 
 }  // namespace kshare

@@ -175,7 +175,7 @@ class Engine {
     if (step != Handout::Step::blocked) locks_.on_asked();
     moved_ = moved_ || handed_out || tables_.acks.pending() != pending;
     if (handed_out) {
-      current_ = record.id;
+      current_ = tables_.acks.id_of(record.id.slot);  // a copy would stall on stores just made
     } else if (moved_) {  // before anyone sleeps, step() looks at what has become possible
       news_ = true;
       moved_ = false;
@@ -276,9 +276,8 @@ class Engine {
       if (result == Link::Negotiation::too_old) refuse_broker();
       if (result == Link::Negotiation::groups_off) tables_.shared.fail_groups_off(0);
       if (result == Link::Negotiation::misdirected) {
-        const Status why{Errc::broker_error, kafka::kRebootstrapRequired};
-        lost(i, why);
-        control_.rebootstrap(link(0), why, tables_, now_);
+        lost(i, {Errc::broker_error, kafka::kRebootstrapRequired});
+        control_.misdirected(link(0), tables_, now_);
       }
       return false;
     }

@@ -140,7 +140,7 @@ class Member {
     if (state_ == MemberState::leaving && sent_as_ == MemberState::leaving) {
       return stop();  // tried once: the session time-out does it
     }
-    names_due_ = names_due_ || names_sent_;
+    names_due_ = true;  // the answer may have told of a new assignment: with names it is told again
     retry(now, shared);
   }
   // Reads the answer: the assignment goes straight into the topology's tables.

@@ -293,8 +293,13 @@ struct Tables {
 
  private:
   AckOutcome settle_in_flight(uint32_t row, uint32_t link, Status how) {
+    uint32_t lot = kNoLot;  // the one looked at last: its acks stand together
+    bool on_link = false;
     const auto travels = [&](const AckSlot& ack) {
-      return ack.state == AckState::in_flight && lots[ack.lot].link == link;
+      if (ack.state != AckState::in_flight) return false;
+      if (ack.lot != lot) on_link = lots[ack.lot].link == link;
+      lot = ack.lot;
+      return on_link;
     };
     return acks.settle(row, travels, how);
   }

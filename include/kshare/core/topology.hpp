@@ -278,6 +278,12 @@ class Topology {
     return true;
   }
   void keep_broker(int32_t node_id) { kept_broker_ = node_id; }  // the coordinator
+  bool knows_brokers() const {
+    for (const BrokerRow& row : brokers_) {
+      if (row.used) return true;
+    }
+    return false;
+  }
   void forget_brokers() {
     kept_broker_ = -1;
     for (BrokerRow& row : brokers_) row = BrokerRow{};

@@ -54,7 +54,8 @@ class MetadataDecoder {
   int32_t throttle_ms() const { return throttle_ms_; }
   int16_t error() const { return error_; }  // at Item::end
   const NodeEndpoint& broker() const { return broker_; }
-  std::string_view cluster_id() const { return topic_.name; }  // only at Item::cluster
+  // Only at Item::cluster; empty if there is none, or if it is longer than any host name.
+  std::string_view cluster_id() const { return topic_.name; }
   const Topic& topic() const { return topic_; }
   const Partition& partition() const { return partition_; }
 
@@ -91,7 +92,7 @@ class MetadataDecoder {
           at_ = At::broker;
           break;
         case At::cluster:
-          topic_.name = in.view(kHostBytesMax);  // ClusterId
+          topic_.name = in.view_or_skip(kHostBytesMax);  // ClusterId
           if (!in.commit()) return Item::none;
           at_ = At::topics;
           return Item::cluster;

@@ -129,12 +129,12 @@ class TcpPool final : public TransportPool {
   // at most what was left of the sleep.
   template <class Consumer>
   void wait(Consumer& consumer, int64_t max_ms = -1) {
+    const int wakeup_fd = wakeup_descriptor();  // before the flag is looked at: see wakeup()
     const bool woken = wakeup_due_.exchange(0) != 0;
     const int sleep_ms = woken ? 0 : timeout_ms(consumer, now(), max_ms);
     // There is something to do anyway, such as the next fetch: the sockets can wait for it.
     if (sleep_ms == 0 && !woken && max_ms != 0) return tell(consumer, nullptr);
     pollfd fds[kRoom];
-    const int wakeup_fd = wakeup_descriptor();
     const uint32_t used = fill(consumer, fds, kRoom - 1);
     fds[used] = {wakeup_fd, POLLIN, 0};  // -1 is passed over
     const int ready = ::poll(fds, used + 1, sleep_ms);

@@ -47,38 +47,40 @@ class Cursor {
   const uint8_t* at() const { return at_; }
   uint32_t left() const { return static_cast<uint32_t>(end_ - at_); }
 
-  uint8_t octet() {
-    if (at_ == end_) {
-      ok_ = false;
-      return 0;
-    }
-    return *at_++;
-  }
-  int32_t varint() {
-    if (at_ != end_ && *at_ < 0x80u) return static_cast<int32_t>(from_zigzag(uint32_t{*at_++}));
-    uint32_t value = 0;
-    for (uint32_t shift = 0; shift < 7 * kGroupsMax<uint32_t>; shift += 7) {
-      const uint8_t next = octet();
-      value |= (next & 0x7Fu) << shift;
-      if (next >= 0x80u) continue;
-      if (shift == 28 && next > 0x0Fu) break;
-      return static_cast<int32_t>(from_zigzag(value));
-    }
-    ok_ = false;
-    return 0;
-  }
+  int32_t varint() { return static_cast<int32_t>(from_zigzag(groups())); }
   // A length and that many octets; length -1 is null.
   Bytes bytes() {
-    const int32_t size = varint();
-    if (size == -1) return {};
-    if (size < -1 || static_cast<uint32_t>(size) > left()) ok_ = false;
+    const uint32_t length = groups();  // as zigzag leaves it: 1 is -1, odd is negative
+    if (length == 1) return {};
+    const uint32_t size = length >> 1;
+    if ((length & 1u) != 0 || size > left()) ok_ = false;
     if (!ok_) return {};
-    const Bytes field{at_, static_cast<uint32_t>(size)};
+    const Bytes field{at_, size};
     at_ += size;
     return field;
   }
 
  private:
+  // 0 if there is no number.
+  uint32_t groups() {
+    if (at_ == end_) {
+      ok_ = false;
+      return 0;
+    }
+    uint32_t value = *at_++;
+    if (value < 0x80u) return value;  // most are one octet
+    value &= 0x7Fu;
+    for (uint32_t shift = 7; shift < 7 * kGroupsMax<uint32_t> && at_ != end_; shift += 7) {
+      const uint8_t next = *at_++;
+      value |= (next & 0x7Fu) << shift;
+      if (next >= 0x80u) continue;
+      if (shift == 28 && next > 0x0Fu) break;
+      return value;
+    }
+    ok_ = false;
+    return 0;
+  }
+
   const uint8_t* at_;
   const uint8_t* end_;
   bool ok_ = true;

@@ -64,24 +64,26 @@ class Splitter {
   // behind it. `last`: nothing follows.
   uint32_t feed(Store& store, Wanted& wanted, Bytes in, bool last) {
     uint32_t at = 0;
+    Bytes run;  // what is kept lies together, in `in` as in the slot: it is copied at once
     while (at < in.size && !malformed_) {
-      if (body_left_ != 0) {
-        const uint32_t count = body_left_ < in.size - at ? body_left_ : in.size - at;
-        if (keeping_) store.append(slot_, {in.data + at, count});
-        at += count;
-        body_left_ -= count;
-        const int64_t behind = base_ + previous_delta_ + 1;
-        if (body_left_ == 0 && behind > bad_from_) bad_from_ = behind;
-        continue;
+      if (body_left_ == 0) {
+        RecordHead head;
+        const bool sound = parse_record_head({in.data + at, in.size - at}, head);
+        if (!sound && !last && in.size - at < kRecordHeadMax) break;
+        malformed_ = !sound || !begin_record(store, wanted, head, run);
+        if (malformed_) break;
       }
-      RecordHead head;
-      if (!parse_record_head({in.data + at, in.size - at}, head)) {
-        if (!last && in.size - at < kRecordHeadMax) break;
-        malformed_ = true;
-      } else {
-        begin_record(store, wanted, head);
+      const uint32_t count = body_left_ < in.size - at ? body_left_ : in.size - at;
+      if (keeping_) {
+        if (run.size == 0) run.data = in.data + at;
+        run.size += count;
       }
+      at += count;
+      body_left_ -= count;
+      const int64_t behind = base_ + previous_delta_ + 1;
+      if (body_left_ == 0 && behind > bad_from_) bad_from_ = behind;
     }
+    keep(store, run);
     return malformed_ ? in.size : at;
   }
 
@@ -98,18 +100,31 @@ class Splitter {
  private:
   static constexpr uint32_t kNoChunk = UINT32_MAX;
 
-  void begin_record(Store& store, Wanted& wanted, const RecordHead& head) {
+  // Copies the run; the next begins behind it.
+  void keep(Store& store, Bytes& run) {
+    if (run.size != 0) store.append(slot_, run);
+    run = Bytes{};
+  }
+  // False: it cannot stand here.
+  bool begin_record(Store& store, Wanted& wanted, const RecordHead& head, Bytes& run) {
     if (records_left_ <= 0 || head.offset_delta <= previous_delta_ ||
         head.offset_delta > last_delta_) {
-      malformed_ = true;
-      return;
+      return false;
     }
     const int64_t offset = base_ + head.offset_delta;
     --records_left_;
     previous_delta_ = head.offset_delta;
     body_left_ = head.size;
+    keeping_ = !cut_ && wanted.contains(offset);
+    // A run has its chunk, and most records fit behind it.
+    if (keeping_ && run.size != 0 && store.room(slot_) - run.size >= head.size) {
+      record_at_ = store.slot(slot_).used + run.size;
+      return true;
+    }
+    keep(store, run);
     record_at_ = store.slot(slot_).used;
-    keeping_ = !cut_ && wanted.contains(offset) && make_room(store, head.size, offset);
+    keeping_ = keeping_ && make_room(store, head.size, offset);
+    return true;
   }
 
   bool make_room(Store& store, uint32_t size, int64_t offset) {

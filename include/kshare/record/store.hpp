@@ -58,14 +58,15 @@ struct StoreSlot {
   SlotState state = SlotState::free;
 };
 
-// The next thing in a slot: a record, or the range of a mark.
+// The next thing in a slot: a record, or the range of a mark. peek() sets it: one a record, so the
+// plain numbers are not cleared before.
 struct StoreItem {
   Chunk chunk;
-  int64_t first = 0;
-  int64_t last = 0;
-  int64_t timestamp = 0;
-  Bytes body;         // key, value, headers
-  uint32_t next = 0;  // where the item behind begins
+  int64_t first;
+  int64_t last;
+  int64_t timestamp;  // of a record
+  Bytes body;         // of a record: key, value, headers
+  uint32_t next;      // where the item behind begins
 };
 
 // The head of a record on the wire: its size, then attributes, time and offset.
@@ -245,7 +246,7 @@ class Store {
       if (item.chunk.kind != ChunkKind::records) break;
       slot.read += kChunkBytes;
     }
-    item.chunk = read_chunk(index, slot.chunk_at);
+    std::memcpy(&item.chunk, at(index, slot.chunk_at), sizeof item.chunk);
     if (item.chunk.kind != ChunkKind::records) {
       item.first = item.chunk.first;
       item.last = item.chunk.last;

@@ -183,6 +183,18 @@ class Reader {
     const uint32_t raw = uvarint();
     if (raw > 1) static_cast<void>(owe(raw - 1));
   }
+  // A compact string as a view, or if it is longer than `max` nothing: then it is passed over.
+  std::string_view view_or_skip(uint32_t max) {
+    const uint32_t raw = uvarint();
+    if (raw <= 1) return {};
+    if (raw - 1 > max) {
+      static_cast<void>(owe(raw - 1));
+      return {};
+    }
+    const uint8_t* p = take(raw - 1);
+    if (failed_ || malformed_) return {};
+    return {reinterpret_cast<const char*>(p), raw - 1};
+  }
   // `count` elements of `size` octets that nobody wants.
   void skip(uint32_t count, uint32_t size) {
     if (failed_ || malformed_ || count == 0) return;
