@@ -28,7 +28,8 @@ def count(program, arguments, out):
     done = subprocess.run(
         ['valgrind', '--tool=callgrind', '--collect-atstart=no', '--compress-pos=no',
          '--compress-strings=no', f'--callgrind-out-file={out}', str(program), *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **PLAIN_COPIES})
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **PLAIN_COPIES})
     if done.returncode:
         raise RuntimeError(f'{program} under valgrind: exit {done.returncode}\n'
                            f'{done.stderr[-800:]}')

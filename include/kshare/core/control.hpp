@@ -91,7 +91,7 @@ class Control {
   }
 
   // A broker, not always the one behind `link`, says that it is not whom we take it for, or that we
-  // are to begin anew (error 129). Once in a while that is done: one broker that says so for ever is
+  // are to begin anew (error 129). Once in a while that is done: a broker that says so for ever is
   // like one that cannot be reached.
   void misdirected(Link& link, Tables& tables, Instant now) {
     if (now < again_at_) return;
