@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cstdint>
@@ -135,6 +136,23 @@ struct Bench {
   }
 };
 
+// No descriptor can be had while this lives.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    rlimit none = before_;
+    none.rlim_cur = 0;
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+  ~NoDescriptors() { static_cast<void>(::setrlimit(RLIMIT_NOFILE, &before_)); }
+
+ private:
+  rlimit before_{};
+};
+
 posix::DnsOptions files(const std::string& hosts, const std::string& resolv) {
   posix::DnsOptions options;
   options.hosts_path = hosts.c_str();
@@ -263,6 +281,47 @@ TEST_CASE("dns: the address that could be connected to goes first, also of a lat
   bench.now = bench.now + 60000;
   server.names["b.example"].addresses = {"192.0.2.3", "2001:db8::1"};
   CHECK(bench.look_up("b.example", 7) == "2001:db8::1 192.0.2.3");
+}
+
+TEST_CASE("dns: the winners of two who share the addresses of a name are what they connected to") {
+  Server server;
+  server.names["b.example"].addresses = {"192.0.2.1", "192.0.2.2", "192.0.2.3"};
+  Bench bench({&server});
+  CHECK(bench.look_up("b.example", 0) == "192.0.2.1 192.0.2.2 192.0.2.3");
+  uint16_t other = 0;
+  REQUIRE(bench.dns.open("b.example", bench.now, bench.lookup).io == Io::done);
+  REQUIRE(bench.dns.open("b.example", bench.now, other).io == Io::done);
+  CHECK(other == bench.lookup);
+  bench.dns.close(other, 1);
+  CHECK(bench.addresses() == "192.0.2.1 192.0.2.2 192.0.2.3");  // not under its holder's hands
+  bench.dns.close(bench.lookup, 1);
+  CHECK(bench.look_up("b.example", -1) == "192.0.2.2 192.0.2.1 192.0.2.3");
+  // One wins, one gives up.
+  REQUIRE(bench.dns.open("b.example", bench.now, bench.lookup).io == Io::done);
+  REQUIRE(bench.dns.open("b.example", bench.now, other).io == Io::done);
+  bench.dns.close(other, 2);
+  bench.dns.close(bench.lookup, -1);
+  CHECK(bench.look_up("b.example", -1) == "192.0.2.3 192.0.2.2 192.0.2.1");
+}
+
+TEST_CASE("dns: a hosts file that changes does not touch addresses that somebody tries") {
+  Folder folder;
+  const std::string hosts = folder.path("hosts");
+  Server server;
+  server.names["b.example"].addresses = {"192.0.2.1", "192.0.2.2"};
+  const std::string server_list = server.name();
+  posix::DnsOptions options = files(hosts, "");
+  options.servers = server_list;
+  Bench bench(options, {&server});
+  CHECK(bench.look_up("b.example", 0) == "192.0.2.1 192.0.2.2");
+  REQUIRE(bench.dns.open("b.example", bench.now, bench.lookup).io == Io::done);
+  folder.write("hosts", "192.0.2.7 b.example\n");
+  uint16_t other = 0;
+  REQUIRE(bench.dns.open("b.example", bench.now, other).io == Io::done);
+  CHECK(bench.addresses() == "192.0.2.1 192.0.2.2");
+  bench.dns.close(other, 1);
+  bench.dns.close(bench.lookup, 1);
+  CHECK(bench.look_up("b.example", 0) == "192.0.2.7");
 }
 
 TEST_CASE("dns: a name that does not exist, or has no address, is said so, for 3 s from memory") {
@@ -465,6 +524,18 @@ TEST_CASE("dns: a truncated answer counts for what is in it") {
   CHECK(bench.look_up("b.example") == "192.0.2.1 192.0.2.2");
 }
 
+TEST_CASE("dns: an answer of more than 512 octets counts for what is in the first 512") {
+  Server server;
+  for (int i = 1; i <= 60; ++i) {
+    server.names["b.example"].addresses.push_back("192.0.2." + std::to_string(i));
+  }
+  Bench bench({&server});
+  CHECK(bench.look_up("b.example") ==
+        "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5 192.0.2.6");
+  CHECK(bench.now == Instant{1000});
+  CHECK(server.asked.size() == 2);
+}
+
 TEST_CASE("dns: the search list") {
   Server server;
   server.names["kafka.svc.example"] = {{"192.0.2.1"}, "", 60, 0};
@@ -545,6 +616,53 @@ TEST_CASE("dns: files: hosts first, resolv.conf read again when it has changed")
   CHECK(bench.look_up("b.example", 0) == "192.0.2.2");
 }
 
+TEST_CASE("dns: files that cannot be opened at the moment are not taken for empty ones") {
+  Server one;
+  Server two;
+  for (const char* name : {"a.example", "b.example", "c.example", "d.example"}) {
+    one.names[name] = {{"192.0.2.1"}, "", 60, 0};
+    two.names[name] = {{"192.0.2.2"}, "", 60, 0};
+  }
+  Folder folder;
+  const std::string hosts = folder.path("hosts");
+  const std::string resolv = folder.path("resolv.conf");
+  folder.write("resolv.conf", "nameserver " + one.name() + "\n");
+  // hosts_path "": not there, whatever the descriptors.
+  for (const std::string& its_hosts : {hosts, std::string()}) {
+    CAPTURE(its_hosts);
+    folder.write("hosts", "192.0.2.7 other.example\n");
+    folder.write("resolv.conf", "nameserver " + one.name() + "\n");
+    Bench bench(files(its_hosts, resolv), {&one, &two});
+    {
+      const NoDescriptors none;
+      CHECK(bench.look_up("a.example").empty());
+      CHECK(bench.status == Status{Errc::lookup_failed, EMFILE});
+    }
+    CHECK(bench.look_up("a.example", 0) == "192.0.2.1");
+    folder.write("resolv.conf", "nameserver " + two.name() + "\noptions ndots:1\n");
+    {
+      const NoDescriptors none;
+      CHECK(bench.look_up("b.example").empty());
+      CHECK(bench.status == Status{Errc::lookup_failed, EMFILE});
+    }
+    CHECK(bench.look_up("b.example", 0) == "192.0.2.2");
+  }
+  Bench bench(files(hosts, resolv), {&one, &two});
+  CHECK(bench.look_up("c.example", 0) == "192.0.2.2");
+  folder.write("hosts", "192.0.2.7 c.example\n");
+  {
+    const NoDescriptors none;  // the name is in memory, but the hosts file goes first
+    CHECK(bench.look_up("c.example").empty());
+    CHECK(bench.status == Status{Errc::lookup_failed, EMFILE});
+  }
+  CHECK(bench.look_up("c.example", 0) == "192.0.2.7");
+
+  // Where resolv.conf can no longer be opened, the servers that it named go on being asked.
+  std::remove(resolv.c_str());
+  REQUIRE(::symlink("resolv.conf", resolv.c_str()) == 0);  // ELOOP, also for root
+  CHECK(bench.look_up("d.example", 0) == "192.0.2.2");
+}
+
 TEST_CASE("dns: rotate, timeout and attempts of resolv.conf") {
   Folder folder;
   Server one;
@@ -589,7 +707,7 @@ TEST_CASE("dns: hostile answers change nothing, the true one is taken") {
     all.push_back(evil(other));  // wrong question
     all.push_back({});
     all.push_back(good.substr(0, 5));
-    all.push_back(evil(q) + std::string(600, 'x'));  // longer than any answer may be
+    all.push_back(evil(other) + std::string(600, 'x'));  // wrong, and long
     all.push_back(good);
     all.push_back(evil(q));  // too late
     return all;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -43,6 +44,7 @@ class Table final : public posix::Resolver {
   std::map<std::string, std::vector<std::string>> names;
   std::vector<int32_t> winners;  // of close()
   int open_lookups = 0;
+  mutable uint32_t asked = 0;  // the address asked for last: the one that is tried
 
   IoResult open(std::string_view name, Instant, uint16_t& lookup) override {
     const auto found = names.find(std::string(name));
@@ -54,6 +56,7 @@ class Table final : public posix::Resolver {
   IoResult advance(uint16_t, Instant) override { return {Io::done, 0, {}}; }
   bool address(uint16_t lookup, uint32_t i, posix::Address& out) const override {
     const auto& all = std::next(names.begin(), static_cast<std::ptrdiff_t>(lookup))->second;
+    asked = i;
     return i < all.size() && posix::parse_address(all[i], out);
   }
   Interest interest(uint16_t) const override { return {}; }
@@ -197,21 +200,108 @@ TEST_CASE("dns: an address that is silent has 250 ms, and more in each further r
     CHECK(tcp.interest().generation == interest.generation + 1);
     CHECK(open_descriptors() == before + 1);
   }
-  // A caller that gives up before does not begin from nothing: nowhere is too slow for ever.
+  // After a caller that gave up each has 250 ms, and then one has the rest.
   tcp.close();
   CHECK(table.winners.back() == -1);
   REQUIRE(tcp.open({"b", one.port()}, now).ok());
-  CHECK(tcp.interest().due - now == 2000);
-  // It does once something has been connected to.
+  for (int i = 0; i < 2; ++i) {
+    CHECK(tcp.interest().due - now == 250);
+    now = tcp.interest().due;
+    CHECK(tcp.advance(now).io == Io::pending);
+  }
+  CHECK(tcp.interest().due == kNever);
+  // All begins anew once something has been connected to.
   Place quick("127.0.0.4", one.port());
   quick.listen();
   table.names["quick"] = {"127.0.0.4"};
   REQUIRE(tcp.open({"quick", one.port()}, now).ok());
   REQUIRE(settle(tcp, now).io == Io::done);
   REQUIRE(tcp.open({"b", one.port()}, now).ok());
-  CHECK(tcp.interest().due - now == 250);
+  for (int64_t patience_ms : {250, 250, 500}) {
+    CHECK(tcp.interest().due - now == patience_ms);
+    now = tcp.interest().due;
+    CHECK(tcp.advance(now).io == Io::pending);
+  }
   tcp.close();
   CHECK(open_descriptors() == before + 1);  // `quick`
+}
+
+namespace {
+
+// One open() of a caller that gives up after `setup_ms`: true if it could connect; else `longest`
+// has how long each address was tried at most.
+bool try_once(Tcp& tcp, const Table& table, const char* host, uint16_t port, Instant& now,
+              int64_t setup_ms, std::map<uint32_t, int64_t>& longest) {
+  const Instant end = now + setup_ms;
+  REQUIRE(tcp.open({host, port}, now).ok());
+  while (now < end) {
+    const uint32_t tried = table.asked;
+    const Instant next = kshare::earlier(tcp.interest().due, end);
+    longest[tried] = std::max(longest[tried], next - now);
+    now = next;
+    const IoResult result = tcp.advance(now);
+    REQUIRE(result.io != Io::failed);
+    if (result.io == Io::done) return true;
+  }
+  tcp.close();
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("dns: no address is out of reach, however many are silent and however long they were") {
+  std::vector<std::unique_ptr<Place>> silent;
+  for (int i = 2; i < 10; ++i) {
+    const uint16_t port = silent.empty() ? uint16_t{0} : silent[0]->port();
+    silent.push_back(std::make_unique<Place>("127.0.0." + std::to_string(i), port));
+    silent.back()->hang();
+  }
+  const uint16_t port = silent[0]->port();
+  int case_number = 0;
+  for (uint32_t count = 2; count <= 8; ++count) {
+    for (int64_t setup_ms : {3000, 10000}) {
+      for (int hosts : {1, 2}) {  // opened in turn
+        CAPTURE(count);
+        CAPTURE(setup_ms);
+        CAPTURE(hosts);
+        Table table;
+        for (uint32_t i = 0; i < count; ++i) {
+          for (const char* host : {"a", "b"}) {
+            table.names[host].push_back("127.0.0." + std::to_string(i + 2));
+          }
+        }
+        Tcp tcp;
+        tcp.use(table);
+        Instant now{1000};
+        for (uint32_t outage = 0; outage < 20; outage += count) {
+          std::map<uint32_t, int64_t> longest;  // of "a", in few opens
+          for (uint32_t i = 0; i < 3 * count; ++i) {
+            std::map<uint32_t, int64_t> once;
+            CHECK_FALSE(try_once(tcp, table, "a", port, now, setup_ms, once));
+            CHECK(once.size() == count);  // each time all of them
+            for (const auto& one : once) {
+              CHECK(one.second >= 250);
+              longest[one.first] = std::max(longest[one.first], one.second);
+            }
+            if (hosts == 2) try_once(tcp, table, "b", port, now, setup_ms, once);
+          }
+          // In turn each has nearly all the time: a round trip of 3 s is not too much.
+          for (const auto& one : longest) {
+            CAPTURE(one.first);
+            CHECK(one.second >= setup_ms - 250 * count);
+          }
+        }
+        // The last one comes back: the next open() finds it.
+        table.names["a"].back() = "127.0.0." + std::to_string(20 + case_number++);
+        Place living(table.names["a"].back(), port);
+        living.listen();
+        std::map<uint32_t, int64_t> once;
+        CHECK(try_once(tcp, table, "a", port, now, setup_ms, once));
+        CHECK(table.winners.back() == static_cast<int32_t>(count - 1));
+        tcp.close();
+      }
+    }
+  }
 }
 
 TEST_CASE("dns: the only address, and the only one left, has all the time") {
@@ -232,6 +322,25 @@ TEST_CASE("dns: the only address, and the only one left, has all the time") {
   CHECK(settle(tcp, Instant{250}).io == Io::pending);
   CHECK(tcp.interest().due == kNever);
   tcp.close();
+}
+
+TEST_CASE("dns: the only one that does not refuse is tried on, wherever it stands") {
+  Place silent("127.0.0.2");
+  silent.hang();
+  for (size_t at = 0; at < 4; ++at) {
+    CAPTURE(at);
+    Table table;
+    table.names["b"] = std::vector<std::string>(4, "255.255.255.255");  // fails at once
+    table.names["b"][at] = "127.0.0.2";
+    Tcp tcp;
+    tcp.use(table);
+    Instant now{1000};
+    for (int i = 0; i < 8; ++i) {
+      std::map<uint32_t, int64_t> longest;
+      CHECK_FALSE(try_once(tcp, table, "b", silent.port(), now, 10000, longest));
+      CHECK(longest[static_cast<uint32_t>(at)] >= 9750);
+    }
+  }
 }
 
 TEST_CASE("dns: a connection that comes late, but before its turn is over, is taken") {

@@ -7,8 +7,9 @@
 //              up or connected to, and as a cache behind that.
 // Valid until: the storage, the texts in DnsOptions and the Dns must outlive the pool that uses it.
 // Errors:      name_not_found: DNS says so, or knows no address. lookup_failed: no server gave an
-//              answer; detail: errno or 0. bad_address: this can be no name. too_long: above
-//              NAME_BYTES. too_many: more lookups at a time than NAMES.
+//              answer, or a file cannot be opened at the moment; detail: errno or 0. bad_address:
+//              this can be no name. too_long: above NAME_BYTES. too_many: more lookups at a time
+//              than NAMES.
 //
 //   static kshare::posix::DnsStorage<> names;
 //   static kshare::posix::Dns dns{names};
@@ -16,10 +17,11 @@
 //
 // A and AAAA are asked at once, over UDP, with a random id from a random port. Each server has 1 s,
 // in the next round 2 s, then 4 s, 8 s in all; a server that refuses or fails is passed over. A
-// truncated answer counts for what is in it; TCP is never used. Answers are kept for their TTL (at
-// most an hour; 10 s where none of the addresses could be connected to), "no such name" for 3 s. If
-// no server answers, an address that was good before is used again. The hosts file (64 KiB of it)
-// is read at each lookup, resolv.conf when it has changed: files on a disk that hangs block.
+// truncated answer counts for what is in it, one above 512 bytes for the first 512; TCP is never
+// used. Answers are kept for their TTL (at most an hour; 10 s where none of the addresses could be
+// connected to), "no such name" for 3 s. If no server answers, an address that was good before is
+// used again. The hosts file (64 KiB of it) is read at each lookup, resolv.conf when it has
+// changed: files on a disk that hangs block.
 #ifndef KSHARE_NET_DNS_HPP
 #define KSHARE_NET_DNS_HPP
 
@@ -83,12 +85,13 @@ class Dns final : public Resolver {
     ++slot->users;
     slot->used = now;
     IoResult result{Io::done, 0, {}};
-    if (!is_in_hosts(*slot, now)) {
-      if (!fresh)
-        result = begin(*slot, now);
-      else if (slot->count == 0)
-        result = failed(slot->failure);
-    }
+    const int error = find_in_hosts(*slot, now);
+    if (error == ENOENT && !fresh)
+      result = begin(*slot, now);
+    else if (error == ENOENT && slot->count == 0)
+      result = failed(slot->failure);
+    else if (error != ENOENT && error != 0)
+      result = failed({Errc::lookup_failed, static_cast<int16_t>(error)});
     if (result.io == Io::failed) --slot->users;
     return result;
   }
@@ -139,6 +142,7 @@ class Dns final : public Resolver {
     } else if (slot.count != 0) {
       slot.until = earlier(slot.until, slot.since + kUselessMs);
     }
+    if (slot.users == 0) slot.put_winner_first();
   }
 
  private:
@@ -158,46 +162,54 @@ class Dns final : public Resolver {
   }
 
   // ---- What is known without asking.
-  bool is_in_hosts(DnsSlot& slot, Instant now) {
+  // 0: in the hosts file; ENOENT: not; else this cannot be told at the moment.
+  int find_in_hosts(DnsSlot& slot, Instant now) {
+    if (slot.users > 1) return ENOENT;  // another counts on what is here, and it is fresh
     DnsAnswer found;
     HostsReader hosts{slot.text()};
     const auto add = [&](const Address& address) {
       if (found.count < kDnsAddressesMax) found.addresses[found.count++] = address;
     };
     const auto each = [&](std::string_view word, uint32_t index) { hosts.take(word, index, add); };
-    if (!read_dns_file(options_.hosts_path, each) || found.count == 0) return false;
+    const int error = read_dns_file(options_.hosts_path, each);
+    if (error == EMFILE || error == ENFILE || error == ENOMEM) return error;
+    if (found.count == 0) return ENOENT;
     slot.forget_addresses();
     slot.adopt(found);
     slot.settle(now, now);  // the file is looked at every time
-    return true;
+    return 0;
   }
-  void read_config() {
+  // 0, or the errno that leaves nobody to ask.
+  int read_config() {
     const uint64_t stamp = options_.servers.empty() ? dns_file_stamp(options_.resolv_path) : 1;
-    if (stamp == stamp_ && config_->server_count != 0) return;
+    if (stamp == stamp_ && config_->server_count != 0) return 0;
     stamp_ = stamp;
-    ResolvReader reader{*config_, options_.port};
+    DnsConfig config;
+    ResolvReader reader{config, options_.port};
     if (options_.servers.empty()) {
-      static_cast<void>(read_dns_file(
-          options_.resolv_path, [&](std::string_view word, uint32_t i) { reader.take(word, i); }));
+      const auto take = [&](std::string_view word, uint32_t i) { reader.take(word, i); };
+      const int error = read_dns_file(options_.resolv_path, take);
+      if (error != 0 && error != ENOENT) {
+        stamp_ = ~stamp;  // there is one: read it as soon as that is possible
+        return config_->server_count != 0 ? 0 : error;
+      }
     } else {
       const auto add = [&](std::string_view word, uint32_t) { reader.add_server(word); };
-      read_text(options_.servers, add);
+      read_dns_text(options_.servers, add);
       reader.take("search", 0);
-      read_text(options_.search, [&](std::string_view word, uint32_t) { reader.take(word, 1); });
+      const auto add_domain = [&](std::string_view word, uint32_t) { reader.take(word, 1); };
+      read_dns_text(options_.search, add_domain);
     }
-    if (config_->server_count == 0) reader.add_server("127.0.0.1");
-  }
-  template <class Each>
-  static void read_text(std::string_view text, Each&& each) {
-    DnsWords words;
-    words.feed(as_bytes(text), each);
-    words.end(each);
+    if (config.server_count == 0) reader.add_server("127.0.0.1");
+    *config_ = config;
+    return 0;
   }
 
   // ---- The course of a lookup: candidates (the name, with and without a domain of the search
   // list), for each the servers in turn, several rounds of them while some are silent.
   IoResult begin(DnsSlot& slot, Instant now) {
-    read_config();
+    const int error = read_config();
+    if (error != 0) return failed({Errc::lookup_failed, static_cast<int16_t>(error)});
     slot.begin(now);
     slot.first_server = config_->rotate ? turn_++ : server_;
     slot.begin_candidate();
@@ -248,22 +260,17 @@ class Dns final : public Resolver {
   // Passes over those that would be too long; false behind the last.
   bool find_candidate(DnsSlot& slot) {
     char text[kDnsNameMax];
-    for (; slot.candidate <= domain_count(); ++slot.candidate) {
+    for (; slot.candidate <= config_->domain_count(); ++slot.candidate) {
       if (!candidate(slot, text).empty()) return true;
     }
     return false;
-  }
-  uint32_t domain_count() const {
-    uint32_t count = 0;
-    while (!config_->domain(count).empty()) ++count;
-    return count;
   }
   // The name to ask for, empty if there is no such candidate.
   std::string_view candidate(const DnsSlot& slot, char (&out)[kDnsNameMax]) const {
     const std::string_view name = slot.text();
     uint32_t dots = 0;
     for (char c : name) dots += c == '.' ? 1 : 0;
-    const uint32_t domains = slot.absolute ? 0 : domain_count();
+    const uint32_t domains = slot.absolute ? 0 : config_->domain_count();
     const bool plain_first = slot.absolute || dots >= config_->ndots;
     const uint32_t plain = plain_first ? 0 : domains;
     if (slot.candidate > domains) return {};
@@ -356,9 +363,9 @@ class Dns final : public Resolver {
         slot.broken = slot.missing;
         return;
       }
-      if (static_cast<size_t>(count) <= sizeof packet) {
-        take_answer(slot, {packet, static_cast<uint32_t>(count)});
-      }
+      const bool cut = static_cast<size_t>(count) > sizeof packet;
+      if (cut) packet[2] |= 2;  // TC
+      take_answer(slot, {packet, cut ? kDnsAnswerMax : static_cast<uint32_t>(count)});
     }
   }
   void take_answer(DnsSlot& slot, Bytes packet) {

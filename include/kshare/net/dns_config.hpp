@@ -54,6 +54,11 @@ struct DnsConfig {
     }
     return {};
   }
+  uint32_t domain_count() const {
+    uint32_t count = 0;
+    while (!domain(count).empty()) ++count;
+    return count;
+  }
 };
 
 // Cuts text that comes in pieces into words and lines; # or ; at the start of a word makes the rest
@@ -93,6 +98,13 @@ class DnsWords {
   bool comment_ = false;
   char word_[kDnsNameMax + 3];
 };
+
+template <class Each>
+void read_dns_text(std::string_view text, Each&& each) {
+  DnsWords words;
+  words.feed(as_bytes(text), each);
+  words.end(each);
+}
 
 inline std::string_view without_last_dot(std::string_view name) {
   if (!name.empty() && name.back() == '.') name.remove_suffix(1);
@@ -213,11 +225,11 @@ class ResolvReader {
   Key key_ = Key::other;
 };
 
-// Reads a file in pieces and calls each(word, index in its line); false if it cannot be opened.
+// Reads a file in pieces and calls each(word, index in its line); the errno if it cannot be opened.
 template <class Each>
-bool read_dns_file(const char* path, Each&& each) {
+int read_dns_file(const char* path, Each&& each) {
   const int fd = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return false;
+  if (fd < 0) return errno;
   uint8_t piece[256];
   DnsWords words;
   for (uint32_t taken = 0; taken < kDnsFileBytesMax;) {
@@ -231,7 +243,7 @@ bool read_dns_file(const char* path, Each&& each) {
     taken += static_cast<uint32_t>(count);
   }
   static_cast<void>(::close(fd));
-  return true;
+  return 0;
 }
 
 // A number that changes when the file does; 0: there is none.

@@ -25,7 +25,7 @@ inline constexpr uint32_t kDnsAliasesMax = 8;
 inline constexpr uint32_t kDnsAddressesMax = 6;  // of one answer, and kept of a name
 inline constexpr uint32_t kDnsHeaderBytes = 12;
 inline constexpr uint32_t kDnsQueryMax = kDnsHeaderBytes + kDnsNameMax + 2 + 4;
-inline constexpr uint32_t kDnsAnswerMax = 512;  // no server sends more to a question without EDNS
+inline constexpr uint32_t kDnsAnswerMax = 512;  // without EDNS; of a longer one the rest is cut
 
 enum class DnsType : uint16_t { a = 1, cname = 5, aaaa = 28 };
 

@@ -89,21 +89,24 @@ struct DnsSlot {
     since = now;
     until = its_end;
     interleave();
-    for (uint32_t i = 0; has_winner && i < count; ++i) {
-      if (same_address(addresses[i], winner)) move(i, 0);
-    }
+    put_winner_first();
   }
   void forget_addresses() {
     count = 0;
     stale = false;
     failure = {};
   }
-  // The address that could be connected to goes first, also when the name is looked up again.
+  // The address that could be connected to goes first, also when the name is looked up again; but
+  // not while others count on the order.
   void prefer(uint32_t i) {
     if (i >= count) return;
     winner = addresses[i];
     has_winner = true;
-    move(i, 0);
+  }
+  void put_winner_first() {
+    for (uint32_t i = 0; has_winner && i < count; ++i) {
+      if (same_address(addresses[i], winner)) move(i, 0);
+    }
   }
 
   // Takes new addresses; the first ones end the stale ones. If there are too many, each family has

@@ -12,8 +12,10 @@
 // Errc::bad_address at once, since getaddrinfo blocks and allocates.
 //
 // As long as another address of the name is left, each has 250 ms to connect (RFC 8305), in the
-// next round 500 ms, then 1 s, and so on: no network is too slow. An address that refuses is out;
-// the last that is left has all the time. There is one socket: an attempt ends the one before.
+// next round 500 ms, then 1 s, and so on. Where that led nowhere before the caller gave up, the
+// next open() gives each 250 ms and then one of them all the time, another at each open(): none is
+// out of reach, and no network is too slow. An address that refuses is out; the last that is left
+// has all the time. There is one socket: an attempt ends the one before.
 #ifndef KSHARE_NET_POSIX_TCP_HPP
 #define KSHARE_NET_POSIX_TCP_HPP
 
@@ -49,8 +51,8 @@ class Tcp final : public Transport {
   Status open(const Endpoint& endpoint, Instant now) override {
     close();
     port_ = endpoint.port;
-    current_ = failed_ = 0;
-    error_ = 0;
+    if (current_ != 0 || round_ != 0) favour_ = static_cast<uint8_t>(favour_ + kFavourStep);
+    current_ = round_ = failed_ = error_ = 0;
     Address address;
     if (parse_address(endpoint.host, address)) {
       state_ = State::trying_one;
@@ -86,7 +88,7 @@ class Tcp final : public Transport {
       }
       end_lookup(current_);
       state_ = State::ready;
-      round_ = 0;
+      current_ = round_ = favour_ = 0;
     }
     return {Io::done, 0, {}};
   }
@@ -138,6 +140,10 @@ class Tcp final : public Transport {
   }
 
  private:
+  // The golden section of 256: any few successive multiples of it lie far apart, so that as many
+  // open()s as there are addresses favour all of them, also where names are opened in turn.
+  static constexpr uint8_t kFavourStep = 157;
+
   enum class State : uint8_t {
     closed,
     resolving,        // the resolver has lookup_, here and in trying_name
@@ -213,19 +219,21 @@ class Tcp final : public Transport {
   // ---- Attempts. Connects to the current address of the name, or to the next that has not failed.
   Status attempt(Instant now) {
     const uint32_t count = address_count();
-    for (uint32_t tried = 0; tried < count; ++tried) {
+    for (uint32_t tried = 0; tried < 2 * count; ++tried) {  // twice: skip() may pass over some
       Address one;
       const bool possible = (failed_ >> current_ & 1) == 0 && address(current_, one);
       const int error = possible ? connect_to(one) : 0;
       if (possible && error == 0) {
         const uint32_t others = ((1u << count) - 1) & ~uint32_t{failed_} & ~(1u << current_);
-        due_ = others == 0 ? kNever : now + (kAttemptMs << round_);
+        const bool unhurried = others == 0 || (favour_ != 0 && round_ != 0);
+        due_ = unhurried ? kNever : now + (kAttemptMs << round_);
         return {};
       }
       if (error != 0) rule_out(error);
       skip();
     }
     close();
+    current_ = round_ = 0;  // more patience would not have helped
     return connect_failed(error_ == 0 ? EADDRNOTAVAIL : error_);
   }
   // The first address's reason is told, unless it only says that this host has no such network.
@@ -233,7 +241,7 @@ class Tcp final : public Transport {
     failed_ |= static_cast<uint8_t>(1u << current_);
     const bool idle =
         error_ == 0 || error_ == ENETUNREACH || error_ == EAFNOSUPPORT || error_ == EADDRNOTAVAIL;
-    if (idle) error_ = static_cast<int16_t>(error);
+    if (idle) error_ = static_cast<uint8_t>(error);
   }
   // On to the next address; behind the last begins another round of those that are only slow.
   void skip() {
@@ -242,7 +250,8 @@ class Tcp final : public Transport {
     if (++current_ < count) return;
     current_ = 0;
     const bool some_left = (((1u << count) - 1) & ~uint32_t{failed_}) != 0;
-    if (some_left && round_ < kRoundMax) ++round_;
+    if (!some_left || round_ == kRoundMax) return;
+    if (round_++ == 0) current_ = static_cast<uint8_t>(favour_ * count >> 8);
   }
 
   // 0: connected or connecting, else an errno.
@@ -284,10 +293,11 @@ class Tcp final : public Transport {
   uint16_t generation_ = 0;
   uint16_t lookup_ = 0;
   uint16_t port_ = 0;
-  int16_t error_ = 0;    // what the first address said
+  uint8_t error_ = 0;    // what the first address said; no errno of connect() is above 255
+  uint8_t favour_ = 0;   // not 0: times count / 256 is the address that has all the time
   uint8_t current_ = 0;  // address
   uint8_t failed_ = 0;   // bits: addresses that have refused
-  uint8_t round_ = 0;    // kept over open() until something is connected: patience grows
+  uint8_t round_ = 0;    // of all addresses
   State state_ = State::closed;
 };
 

@@ -14,7 +14,7 @@
 //             number that names the lookup is the resolver's choice.
 //   advance   while pending, when interest() is met and at its `due`.
 //   address   once done: 0, 1, ... in the order in which they are to be tried; false behind the
-//             last. The first kAddressesMax are used.
+//             last. The first kAddressesMax are used. The order stays until close().
 //   interest  while pending: what to wait for, and until when. Lookups must not share a descriptor,
 //             and a new one needs a new generation.
 //   close     once for each open() that has not failed. `winner` is the address that could be
