@@ -118,23 +118,17 @@ class Server {
   }
   uint16_t port() const { return port_; }
 
-  // For poll(2): what it waits for, and until when.
+  // For poll(2), which passes over -1: what it waits for, and until when.
   pollfd interest() const {
-    if (!busy_) return {listener_, POLLIN, 0};
+    if (!busy_) return {resting_ ? -1 : listener_, POLLIN, 0};
     return {client_, static_cast<short>(answer_size_ == 0 ? POLLIN : POLLOUT), 0};
   }
-  kshare::Instant deadline() const { return busy_ ? give_up_at_ : kshare::kNever; }
+  kshare::Instant deadline() const { return busy_ || resting_ ? due_ : kshare::kNever; }
 
   // Bounded work, never blocks. Call it when interest() is met and at the deadline.
   void step(const kshare::ShareConsumer& consumer, kshare::Instant now) {
-    if (busy_ && now >= give_up_at_) hang_up();
-    if (!busy_) {
-      client_ = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      busy_ = client_ >= 0;
-      if (!busy_) return;
-      give_up_at_ = now + kPatienceMs;
-      request_size_ = answer_size_ = sent_ = 0;
-    }
+    if (busy_ && now >= due_) hang_up();
+    if (!busy_ && !accept(now)) return;
     if (answer_size_ == 0 && !receive()) return;
     if (answer_size_ == 0) answer(consumer);
     send();
@@ -142,7 +136,19 @@ class Server {
 
  private:
   static constexpr int64_t kPatienceMs = 2000;
+  static constexpr int64_t kRestMs = 1000;
   static constexpr uint32_t kHeadBytes = 160;
+
+  // Where no descriptor is free (EMFILE), whoever waits goes on waiting, and poll(2) would say so
+  // at once, again and again: so the listener is not watched for a while.
+  bool accept(kshare::Instant now) {
+    client_ = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    busy_ = client_ >= 0;
+    resting_ = !busy_ && errno != EAGAIN;
+    due_ = now + (busy_ ? kPatienceMs : kRestMs);
+    request_size_ = answer_size_ = sent_ = 0;
+    return busy_;
+  }
 
   // True once the request is complete: behind its empty line. What is longer is cut there, as the
   // first line is all that counts.
@@ -193,9 +199,10 @@ class Server {
 
   int listener_ = 0;
   int client_ = 0;
-  bool busy_ = false;  // there is a client
+  bool busy_ = false;     // there is a client
+  bool resting_ = false;  // none could be accepted
   uint16_t port_ = 0;
-  kshare::Instant give_up_at_{};
+  kshare::Instant due_{};  // the client is dropped, or the rest is over
   uint32_t request_size_ = 0;
   uint32_t answer_size_ = 0;  // 0: the request is still being read
   uint32_t sent_ = 0;

@@ -72,7 +72,9 @@ bool write_all(int to, const void* data, size_t size) {
 // its dead-letter queue, where the broker offers that; then rejecting is enough.)
 bool set_aside(const kshare::Record& record) {
   if (quarantine < 0) return true;  // not wanted
-  char head[kshare::kLineBytes];
+  // Room for the longest place, as a cut one would tell nothing: a topic's name has up to 249
+  // letters, a partition 10 digits, an offset 19; three blanks, and the NUL.
+  char head[249 + 10 + 19 + 3 + 1];
   kshare::TextOut text(head, sizeof head);
   text << record.topic << " " << record.partition << " " << record.offset << " ";
   return write_all(quarantine, head, text.size()) &&

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -1010,6 +1011,45 @@ def metrics_scrapers_that_hang_stop_nothing(programs):
             check(1 < time.monotonic() - begin < 10, 'the silent one is dropped after two seconds')
             check(cpu_ticks(process.pid) - before < 5, 'it spins while it waits')
         equal(end(process).code, 0, 'exit code')
+
+
+@test
+def metrics_without_a_free_descriptor_rest_and_go_on(programs):
+    with Broker(programs) as broker:
+        broker.topic(count=1)
+        process = programs.start('metrics', broker.address, 'g', 't', 0)
+        address = ('127.0.0.1', int(re.search(rb':(\d+)/', process.stderr.readline())[1]))
+        process.stdout.readline()
+        limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        used = len(os.listdir(f'/proc/{process.pid}/fd'))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+        with socket.create_connection(address):
+            time.sleep(0.1)
+            before = cpu_ticks(process.pid)
+            broker.do('append', 't', 0, 1, 10)
+            equal(process.stdout.readline()[:2], b'1 ', 'records go on')
+            time.sleep(1.5)
+            spent = cpu_ticks(process.pid) - before
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+            check(spent < 10, f'it spins: {spent} ticks')
+        equal(http_get(address, '/metrics')[0], 'HTTP/1.1 200 OK', 'after its rest')
+        equal(end(process).code, 0, 'exit code')
+
+
+@test
+def retry_policy_writes_the_place_of_the_longest_topic(programs):
+    name = 't' * 249
+    with Broker(programs) as broker, tempfile.TemporaryDirectory() as folder:
+        aside = pathlib.Path(folder) / 'aside'
+        broker.topic(name)
+        broker.do('append', name, 0, 10000)  # so that a cut takes the digit that differs
+        broker.do('trim', name, 0, 10000)
+        for _ in range(2):
+            broker.do('value', name, 0, 'poison')
+        process = programs.start('retry_policy', broker.address, 'g', name, aside)
+        wait_for(lambda: broker.state('g', name)[3] == 2, 'archived')
+        equal(end(process).code, 0, 'exit code')
+        equal(aside.read_text(), f'{name} 0 10000 poison\n{name} 0 10001 poison\n', 'set aside')
 
 
 @test

@@ -135,6 +135,7 @@ inline std::string Commands::lines(Words& w) {
     spread(name, some);
     some.clear();
   }
+  if (file.bad()) throw Complaint{path + " cannot be read"};  // a folder can be opened
   if (!some.empty()) spread(name, some);
   return ok(count);
 }

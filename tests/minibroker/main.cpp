@@ -88,6 +88,9 @@ void take(Options& o, int option) {
       const std::string text = optarg;
       const std::vector<std::string> parts = parts_of(text);
       if (parts.size() > 2) throw Complaint{"-t takes TOPIC[:PARTITIONS], not " + text};
+      if (parts[0].find_first_not_of(" \t") == std::string::npos) {
+        throw Complaint{"-t takes TOPIC[:PARTITIONS], a name first, not \"" + text + '"'};
+      }
       o.topics.push_back("topic " + parts[0] + " " + (parts.size() > 1 ? parts[1] : "1"));
       break;
     }

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "../support/scene.hpp"
+#include "kshare/core/inspect.hpp"
+#include "kshare/core/trace_format.hpp"
 #include "kshare/net/trace.hpp"
 
 using kshare::Io;
@@ -255,18 +257,27 @@ TEST_CASE("a connection that ends takes the request with it, and half a frame is
 }
 
 TEST_CASE("rubbish is told once a connection, and passes unchanged") {
+  // Of web servers, TLS (an alert), SSH, mail and databases; sizes out of range; too short a frame.
+  const std::string all[] = {"HTTP/1.1 400 Bad Request\r\n",
+                             {"\x15\3\1\0\2\2\x46", 7},
+                             "SSH-2.0-OpenSSH_9.6\r\n",
+                             "220 mail ESMTP\r\n",
+                             "-ERR unknown command\r\n",
+                             {"\x4A\0\0\0\x0A\x38\x2E", 7},
+                             "\xFF\xFF\xFF\xFF",
+                             {"\x80\0\0\0xyz", 7},
+                             {"\6\x40\0\1xyz", 7},
+                             {"\0\0\0\3abc", 7}};
   for (const uint32_t piece : {UINT32_MAX, 1u, 7u}) {
-    for (const char* const text :
-         {"HTTP/1.1 400 Bad Request\r\n", "\xFF\xFF\xFF\xFF", "\0\0\0\3abc", "\x80\0\0\0xyz"}) {
+    for (const std::string& rubbish : all) {
+      CAPTURE(rubbish);
       Bench b;
       b.inside.piece = piece;
-      const std::string rubbish(text, text[0] == 'H' ? 26 : text[0] == '\xFF' ? 4 : 7);
       b.write(request(18, 5, 1));
       b.read(rubbish);
       b.read(rubbish);
-      const bool is_text = text[0] == 'H';  // its first octets are a size that a frame may have
-      CHECK(b.all.size() == (is_text ? 1 : 2));
-      if (!is_text) CHECK(line_of(b.all[1]) == "1.000 link 3 ? bytes that are no frame of Kafka's");
+      REQUIRE(b.all.size() == 2);
+      CHECK(line_of(b.all[1]) == "1.000 link 3 ? bytes that are no frame of Kafka's");
       b.transport.close();
       b.all.clear();
       b.write(request(18, 5, 1));
@@ -274,6 +285,31 @@ TEST_CASE("rubbish is told once a connection, and passes unchanged") {
       CHECK(b.all.size() == 2);
     }
   }
+}
+
+TEST_CASE("an answer of 100 MiB is one, its size field not counted; one octet more is garbage") {
+  constexpr uint32_t kMost = 100 << 20;
+  Bench b;
+  b.write(request(78, 2, 5));
+  minibroker::Writer w;
+  w.i32(static_cast<int32_t>(kMost)).i32(5).tags().i32(0).i16(0);
+  b.read(w.out);
+  std::vector<uint8_t> room(1 << 20);
+  for (uint32_t left = kMost + 4 - static_cast<uint32_t>(w.out.size()); left != 0;) {
+    CHECK(b.all.size() == 1);
+    const uint32_t count = std::min(left, 1u << 20);
+    b.inside.in.assign(count, 'a');
+    CHECK(b.transport.read({room.data(), 1 << 20}).count == count);
+    left -= count;
+  }
+  b.write(request(78, 2, 6));
+  w.out.clear();
+  w.i32(static_cast<int32_t>(kMost + 1));
+  b.read(w.out);
+  CHECK(b.lines() == Lines{"1.000 link 3 > ShareFetch v2 #5, 34 bytes",
+                           "1.000 link 3 < ShareFetch v2 #5, 104857604 bytes, 0 ms",
+                           "1.000 link 3 > ShareFetch v2 #6, 34 bytes",
+                           "1.000 link 3 ? bytes that are no frame of Kafka's"});
 }
 
 TEST_CASE("random octets in random pieces pass unchanged") {
@@ -296,6 +332,19 @@ TEST_CASE("random octets in random pieces pass unchanged") {
     }
     for (const WireEntry& entry : b.all) static_cast<void>(line_of(entry));
   }
+}
+
+TEST_CASE("an API has one name, whoever tells of it") {
+  for (uint32_t i = 0; i < kshare::kApis; ++i) {
+    const auto api = static_cast<kshare::Api>(i);
+    const std::string name = kshare::api_name(api);
+    CHECK(name == kshare::describe(api));
+    const auto* const look = kshare::wire_trace::find_api(kshare::api_row(api).key);
+    REQUIRE(look != nullptr);
+    CHECK(name == look->name);
+  }
+  const auto none = static_cast<kshare::Api>(kshare::kApis);
+  CHECK(std::string(kshare::api_name(none)) == kshare::describe(none));
 }
 
 TEST_CASE("all else is the transport's inside: failures, interest; a sink may be missing") {

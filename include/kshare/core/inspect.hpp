@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "kshare/core/engine.hpp"
+#include "kshare/wire/api.hpp"
 
 namespace kshare {
 
@@ -94,19 +95,7 @@ inline const char* describe(LinkState state) {
   }
   return "unknown";
 }
-// The API's name in Kafka.
-inline const char* describe(Api api) {
-  switch (api) {
-    case Api::fetch: return "Fetch";
-    case Api::metadata: return "Metadata";
-    case Api::find_coordinator: return "FindCoordinator";
-    case Api::api_versions: return "ApiVersions";
-    case Api::share_group_heartbeat: return "ShareGroupHeartbeat";
-    case Api::share_fetch: return "ShareFetch";
-    case Api::share_acknowledge: return "ShareAcknowledge";
-  }
-  return "unknown";
-}
+inline const char* describe(Api api) { return api_name(api); }
 
 // ---- What ShareConsumer's functions of these names forward to.
 namespace inspect {

@@ -20,21 +20,9 @@
 #include "kshare/core/link.hpp"
 #include "kshare/core/member.hpp"
 #include "kshare/core/trace.hpp"
+#include "kshare/wire/api.hpp"
 
 namespace kshare {
-
-inline const char* api_name(Api api) {
-  switch (api) {
-    case Api::fetch: return "Fetch";
-    case Api::metadata: return "Metadata";
-    case Api::find_coordinator: return "FindCoordinator";
-    case Api::api_versions: return "ApiVersions";
-    case Api::share_group_heartbeat: return "ShareGroupHeartbeat";
-    case Api::share_fetch: return "ShareFetch";
-    case Api::share_acknowledge: return "ShareAcknowledge";
-  }
-  return "?";
-}
 
 inline void format_link_state(const TraceEntry& entry, TextOut& out) {
   switch (static_cast<LinkState>(entry.state)) {

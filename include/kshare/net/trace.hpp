@@ -5,8 +5,9 @@
 // Memory:      96 bytes a link and 48 for the pool; nothing of what passes is kept but the first 15
 //              octets of a frame.
 // Valid until: the pool inside must outlive this one, and this one the consumer.
-// Errors:      none of its own, and it never changes what passes. What is no Kafka frame is told
-//              once; that direction is then left alone until the next connection.
+// Errors:      none of its own, and it never changes what passes. What by its size can be no Kafka
+//              frame (HTTP, TLS, SSH) is told once; that direction is then left alone until the
+//              next connection.
 //
 //   static kshare::posix::TcpPool<kLimits> net;
 //   kshare::TracePool<kLimits, kshare::posix::TcpPool<kLimits>> traced{net, {print, nullptr}};
@@ -33,7 +34,7 @@ enum class WireKind : uint8_t {
   request,     // its last octet has been taken by the transport inside
   answer,      // its last octet has come
   unanswered,  // the connection was closed before the answer to this request was complete
-  garbage,     // what passes is no frame of Kafka's
+  garbage,     // what passes is no frame of Kafka's: shorter than its header, or above 100 MiB
 };
 
 struct WireEntry {
@@ -126,6 +127,10 @@ class Frames {
 
  private:
   static constexpr uint32_t kSizeBytes = 4;
+  // A broker's socket.request.max.bytes, unless configured. Answers keep to it too: records come up
+  // to its fetch.max.bytes (55 MiB), or as one batch, which had come to it in a request. Letters
+  // and the first octets of TLS make a larger number.
+  static constexpr uint32_t kSizeMax = 100 << 20;
 
   uint32_t take_size(Bytes bytes, uint32_t size_min) {
     const uint32_t missing = kSizeBytes - have_;
@@ -133,7 +138,7 @@ class Frames {
     keep(bytes.data, count);
     if (have_ < kSizeBytes) return count;
     left_ = load_u32(front_);
-    garbage_ = left_ < size_min || left_ > uint32_t{INT32_MAX};
+    garbage_ = left_ < size_min || left_ > kSizeMax;
     return count;
   }
   void keep(const uint8_t* from, uint32_t count) {

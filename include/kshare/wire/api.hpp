@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What:        the Kafka APIs kshare speaks, and the versions it can do.
+// What:        the Kafka APIs kshare speaks, the versions it can do, their names.
 // Flow:        wire -> message, core/link.hpp (which negotiates one version for each).
 // Source:      Apache Kafka 4.1 to 4.4 message schemas; KIP-932.
 #ifndef KSHARE_WIRE_API_HPP
@@ -37,6 +37,20 @@ inline constexpr ApiRow kApiRows[kApis] = {
 };
 
 constexpr const ApiRow& api_row(Api api) { return kApiRows[static_cast<uint32_t>(api)]; }
+
+// In Kafka. For people: only what makes texts calls it.
+inline const char* api_name(Api api) {
+  switch (api) {
+    case Api::fetch: return "Fetch";
+    case Api::metadata: return "Metadata";
+    case Api::find_coordinator: return "FindCoordinator";
+    case Api::api_versions: return "ApiVersions";
+    case Api::share_group_heartbeat: return "ShareGroupHeartbeat";
+    case Api::share_fetch: return "ShareFetch";
+    case Api::share_acknowledge: return "ShareAcknowledge";
+  }
+  return "unknown";
+}
 
 }  // namespace kshare
 
