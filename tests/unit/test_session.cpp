@@ -389,3 +389,21 @@ TEST_CASE(
     CHECK(talk.fetch().parts.empty());  // listed for a renewal is not added
   }
 }
+
+TEST_CASE("the answer on one link settles what travelled there, and nothing of another link's") {
+  Talk talk;
+  kshare::Tables& tables = talk.desk.tables;
+  const uint32_t row = talk.row(0);
+  for (const uint32_t link : {2u, 1u, 2u}) {
+    const int64_t first = tables.lots.free_count() * 10;
+    talk.desk.settled(row, link, first, first + 4, Ack::accept);
+  }
+  for (uint32_t i = tables.acks.head(row); i != kshare::kNoAck; i = tables.acks.next(i)) {
+    tables.acks.mark_in_flight(i);
+  }
+  CHECK(tables.acks.used() == 3);  // a range each
+  tables.resolve(row, 1, kshare::kafka::kNone, talk.now);
+  CHECK(tables.acks.used() == 2);
+  tables.resolve(row, 2, kshare::kafka::kNone, talk.now);
+  CHECK(tables.acks.used() == 0);
+}
