@@ -317,13 +317,13 @@ TEST_CASE("long poll: data, time, minimum bytes") {
   CHECK(f.a.receive_fetch().any);
 }
 
-TEST_CASE("one hundred thousand offsets, a hundred at a time") {
+TEST_CASE("twenty thousand offsets, a hundred at a time") {
   Config c;
   c.max_record_locks = 1000000;
   Fixture f(c);
-  f.b.append("t", 0, std::vector<Rec>(100000));
+  f.b.append("t", 0, std::vector<Rec>(20000));
   FetchOptions o = record_limit(100);
-  for (int64_t first = 0; first < 100000; first += 100) {
+  for (int64_t first = 0; first < 20000; first += 100) {
     std::vector<SharePart> parts;
     parts.push_back(f.part());
     if (first > 0) parts[0].acks = {{first - 100, first - 1, {kAccept}}};
@@ -332,5 +332,5 @@ TEST_CASE("one hundred thousand offsets, a hundred at a time") {
     REQUIRE(r.parts.at(f.tp).acquired.size() == 1);
     REQUIRE(r.parts.at(f.tp).acquired[0].first == first);
   }
-  CHECK(f.b.start_offset("g", "t", 0) == 99900);
+  CHECK(f.b.start_offset("g", "t", 0) == 19900);
 }
