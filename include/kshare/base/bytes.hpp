@@ -45,6 +45,16 @@ inline Bytes as_bytes(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), static_cast<uint32_t>(text.size())};
 }
 
+// Numbers in network order.
+inline uint16_t load_be16(const uint8_t* p) { return static_cast<uint16_t>(p[0] << 8 | p[1]); }
+inline uint32_t load_be32(const uint8_t* p) {
+  return (static_cast<uint32_t>(p[0]) << 24) | (static_cast<uint32_t>(p[1]) << 16) |
+         (static_cast<uint32_t>(p[2]) << 8) | p[3];
+}
+inline int64_t load_be64(const uint8_t* p) {
+  return static_cast<int64_t>((static_cast<uint64_t>(load_be32(p)) << 32) | load_be32(p + 4));
+}
+
 // Copies as much of `from` as fits into to[0..room) and answers how many characters that was.
 inline uint32_t copy_text(char* to, uint32_t room, std::string_view from) {
   const uint32_t count = from.size() < room ? static_cast<uint32_t>(from.size()) : room;

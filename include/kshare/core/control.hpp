@@ -40,7 +40,7 @@ class Control {
   // Sends what is due. Answers when to be asked again at the latest.
   Instant step(Link& link, Tables& tables, Instant now) {
     member.trace(tables.shared);
-    if (discovery.overdue(now, tables.shared) && tables.topology.knows_brokers()) {
+    if (discovery.overdue(now, tables.shared) && tables.topology.known_brokers() != 0) {
       rebootstrap(link, {Errc::timed_out, 0}, tables, now);
     }
     if (!link.in_use()) link.set_target(candidate(tables), now, tables.shared);
@@ -146,11 +146,8 @@ class Control {
   };
 
   static uint32_t candidate_count(const Tables& tables) {
-    uint32_t count = bootstrap_count(tables.shared.options.bootstrap_servers);
-    for (uint32_t i = 0; i < tables.topology.broker_count(); ++i) {
-      count += tables.topology.broker(i).used ? 1u : 0u;
-    }
-    return count;
+    return bootstrap_count(tables.shared.options.bootstrap_servers) +
+           tables.topology.known_brokers();
   }
   // The bootstrap entries and the brokers known, in turn.
   int32_t candidate(const Tables& tables) const {
@@ -226,7 +223,7 @@ class Control {
     switch (link.request()) {
       case Api::metadata:
         if (discovery.take_appeared()) member.topic_appeared(now);
-        if (!discovery.take_misdirected()) break;
+        if (decoder_.metadata.error() != kafka::kRebootstrapRequired) break;
         leave(link, tables, now);
         misdirected(link, tables, now);
         break;

@@ -46,12 +46,6 @@ class Discovery {
     missing_ = false;
     unplaced_ = 0;
   }
-  // The broker wants us to begin anew (error 129).
-  bool take_misdirected() {
-    const bool misdirected = misdirected_;
-    misdirected_ = false;
-    return misdirected;
-  }
   // Metadata is wanted, and has not come for longer than metadata.recovery.rebootstrap.trigger.ms.
   bool overdue(Instant now, const Shared& shared) {
     if (wanted_since_ == kNever && due_at_ <= now) wanted_since_ = now;
@@ -116,10 +110,7 @@ class Discovery {
   }
 
   void finish(int16_t error, Tables& tables, Instant now) {
-    if (error != kafka::kNone) {
-      misdirected_ = error == kafka::kRebootstrapRequired;
-      return retry(now, tables.shared);
-    }
+    if (error != kafka::kNone) return retry(now, tables.shared);
     answered_ = true;
     wanted_since_ = kNever;
     if (unplaced_ != 0 && !told_unplaced_) {
@@ -146,7 +137,6 @@ class Discovery {
   bool answered_ = false;
   bool missing_ = false;
   bool appeared_ = false;
-  bool misdirected_ = false;
   bool told_unplaced_ = false;
 };
 

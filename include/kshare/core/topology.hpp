@@ -278,11 +278,10 @@ class Topology {
     return true;
   }
   void keep_broker(int32_t node_id) { kept_broker_ = node_id; }  // the coordinator
-  bool knows_brokers() const {
-    for (const BrokerRow& row : brokers_) {
-      if (row.used) return true;
-    }
-    return false;
+  uint32_t known_brokers() const {
+    uint32_t count = 0;
+    for (const BrokerRow& row : brokers_) count += row.used ? 1u : 0u;
+    return count;
   }
   void forget_brokers() {
     kept_broker_ = -1;

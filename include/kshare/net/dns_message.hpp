@@ -187,12 +187,11 @@ inline bool read_dns_record(Bytes packet, uint32_t& at, DnsRecord& out) {
   if (packet.size < fixed || packet.size - fixed < 10) return false;
   const uint8_t* const p = packet.data + fixed;
   out.owner = at;
-  out.type = p[2] == 0 && p[3] == 1 ? static_cast<uint16_t>(p[0] << 8 | p[1]) : uint16_t{0};  // IN
-  out.ttl_s = static_cast<uint32_t>(p[4]) << 24 | static_cast<uint32_t>(p[5]) << 16 |
-              static_cast<uint32_t>(p[6]) << 8 | p[7];
+  out.type = p[2] == 0 && p[3] == 1 ? load_be16(p) : uint16_t{0};  // IN
+  out.ttl_s = load_be32(p + 4);
   if (out.ttl_s > INT32_MAX) out.ttl_s = 0;  // RFC 2181
   out.data = fixed + 10;
-  out.data_bytes = static_cast<uint32_t>(p[8] << 8 | p[9]);
+  out.data_bytes = load_be16(p + 8);
   if (packet.size - out.data < out.data_bytes) return false;
   at = out.data + out.data_bytes;
   return true;
@@ -244,8 +243,8 @@ inline DnsAnswer read_dns_answer(Bytes packet, Bytes query) {
   if ((p[2] & 0xF8) != 0x80) return answer;  // QR, OPCODE
   const bool truncated = (p[2] & 2) != 0;
   const uint32_t rcode = p[3] & 0xF;
-  const uint32_t questions = static_cast<uint32_t>(p[4] << 8 | p[5]);
-  const uint32_t count = static_cast<uint32_t>(p[6] << 8 | p[7]);
+  const uint32_t questions = load_be16(p + 4);
+  const uint32_t count = load_be16(p + 6);
   if (questions == 0 && rcode != 0) {  // servers that did not even read it
     answer.outcome = DnsOutcome::failed;
     return answer;
@@ -260,7 +259,7 @@ inline DnsAnswer read_dns_answer(Bytes packet, Bytes query) {
   const bool knows = (p[2] & 4) != 0 || (p[3] & 0x80) != 0;  // AA, RA
   if (count == 0 && (truncated || !knows)) return answer;    // a referral: no answer to us
 
-  const uint16_t type = static_cast<uint16_t>(query[query.size - 4] << 8 | query[query.size - 3]);
+  const uint16_t type = load_be16(query.data + query.size - 4);
   answer.ttl_s = INT32_MAX;
   uint32_t owner = kDnsHeaderBytes;
   for (uint32_t hop = 0; hop <= kDnsAliasesMax; ++hop) {

@@ -64,13 +64,6 @@ struct WireWatch {
 
 namespace wire_trace {
 
-inline uint32_t load_u32(const uint8_t* from) {
-  return uint32_t{from[0]} << 24 | uint32_t{from[1]} << 16 | uint32_t{from[2]} << 8 | from[3];
-}
-inline int16_t load_i16(const uint8_t* from) {
-  return static_cast<int16_t>(static_cast<uint16_t>(from[0] << 8 | from[1]));
-}
-
 // What stands first in the body of an answer, in the versions that kshare speaks.
 enum class Front : uint8_t { nothing, error, throttle, throttle_error };
 
@@ -120,7 +113,7 @@ class Frames {
   void next() { have_ = 0; }
   bool is_garbage() const { return garbage_; }
 
-  uint32_t bytes() const { return kSizeBytes + load_u32(front_); }
+  uint32_t bytes() const { return kSizeBytes + load_be32(front_); }
   // The octets at the front, the size field first.
   const uint8_t* front(uint32_t index) const { return front_ + index; }
   bool has(uint32_t count) const { return count <= have_; }
@@ -137,7 +130,7 @@ class Frames {
     const uint32_t count = missing < bytes.size ? missing : bytes.size;
     keep(bytes.data, count);
     if (have_ < kSizeBytes) return count;
-    left_ = load_u32(front_);
+    left_ = load_be32(front_);
     garbage_ = left_ < size_min || left_ > kSizeMax;
     return count;
   }
@@ -162,11 +155,11 @@ inline void read_front(const Frames& frames, WireEntry& entry) {
   if (api->tags && (!frames.has(at + 1) || *frames.front(at++) != 0)) return;
   if (api->front == Front::throttle || api->front == Front::throttle_error) {
     if (!frames.has(at + 4)) return;
-    entry.throttle_ms = static_cast<int32_t>(load_u32(frames.front(at)));
+    entry.throttle_ms = static_cast<int32_t>(load_be32(frames.front(at)));
     at += 4;
   }
   if (api->front == Front::error || api->front == Front::throttle_error) {
-    if (frames.has(at + 2)) entry.error = load_i16(frames.front(at));
+    if (frames.has(at + 2)) entry.error = static_cast<int16_t>(load_be16(frames.front(at)));
   }
 }
 
@@ -220,9 +213,9 @@ class TraceTransport final : public Transport {
     }
   }
   void sent() {
-    api_ = wire_trace::load_i16(out_.front(4));
-    version_ = wire_trace::load_i16(out_.front(6));
-    correlation_ = static_cast<int32_t>(wire_trace::load_u32(out_.front(8)));
+    api_ = static_cast<int16_t>(load_be16(out_.front(4)));
+    version_ = static_cast<int16_t>(load_be16(out_.front(6)));
+    correlation_ = static_cast<int32_t>(load_be32(out_.front(8)));
     waiting_ = true;
     sent_at_ = watch_->clock(watch_->pool);
     WireEntry entry = entry_of(WireKind::request);
@@ -232,7 +225,7 @@ class TraceTransport final : public Transport {
   void came() {
     WireEntry entry = entry_of(WireKind::answer);
     entry.bytes = in_.bytes();
-    entry.correlation = static_cast<int32_t>(wire_trace::load_u32(in_.front(4)));
+    entry.correlation = static_cast<int32_t>(load_be32(in_.front(4)));
     if (waiting_ && entry.correlation == correlation_) {
       waiting_ = false;
       wire_trace::read_front(in_, entry);

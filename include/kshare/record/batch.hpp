@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "kshare/base/bytes.hpp"
+
 namespace kshare {
 
 struct BatchHeader {
@@ -36,14 +38,6 @@ struct BatchHeader {
            base_offset <= INT64_MAX - last_offset_delta - 1;
   }
 };
-
-inline uint32_t load_be32(const uint8_t* p) {
-  return (static_cast<uint32_t>(p[0]) << 24) | (static_cast<uint32_t>(p[1]) << 16) |
-         (static_cast<uint32_t>(p[2]) << 8) | p[3];
-}
-inline int64_t load_be64(const uint8_t* p) {
-  return static_cast<int64_t>((static_cast<uint64_t>(load_be32(p)) << 32) | load_be32(p + 4));
-}
 
 // Reads BatchHeader::kBytes octets.
 inline BatchHeader parse_batch_header(const uint8_t* p) {
