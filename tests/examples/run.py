@@ -954,14 +954,19 @@ def samples(text):
     return found
 
 
+def start_metrics(programs, broker):
+    """The program, and where it says that it listens."""
+    process = programs.start('metrics', broker.address, 'g', 't', 0)
+    match = re.fullmatch(rb'http://127.0.0.1:(\d+)/metrics\n', process.stderr.readline())
+    check(match, 'the URL')
+    return process, ('127.0.0.1', int(match[1]))
+
+
 @test
 def metrics_are_prometheus_text_and_grow(programs):
     with Broker(programs) as broker:
         broker.topic(count=10)
-        process = programs.start('metrics', broker.address, 'g', 't', 0)
-        match = re.fullmatch(rb'http://127.0.0.1:(\d+)/metrics\n', process.stderr.readline())
-        check(match, 'the URL')
-        address = ('127.0.0.1', int(match[1]))
+        process, address = start_metrics(programs, broker)
         scrapes = []
         for wanted, more in ((10, 1500), (1510, 0)):
             for _ in range(wanted - (scrapes[-1]['kshare_records_total'] if scrapes else 0)):
@@ -994,8 +999,7 @@ def metrics_are_prometheus_text_and_grow(programs):
 def metrics_scrapers_that_hang_stop_nothing(programs):
     with Broker(programs) as broker:
         broker.topic(count=1)
-        process = programs.start('metrics', broker.address, 'g', 't', 0)
-        address = ('127.0.0.1', int(re.search(rb':(\d+)/', process.stderr.readline())[1]))
+        process, address = start_metrics(programs, broker)
         process.stdout.readline()
         silent, another = (socket.create_connection(address) for _ in range(2))
         with silent, another:
@@ -1017,8 +1021,7 @@ def metrics_scrapers_that_hang_stop_nothing(programs):
 def metrics_without_a_free_descriptor_rest_and_go_on(programs):
     with Broker(programs) as broker:
         broker.topic(count=1)
-        process = programs.start('metrics', broker.address, 'g', 't', 0)
-        address = ('127.0.0.1', int(re.search(rb':(\d+)/', process.stderr.readline())[1]))
+        process, address = start_metrics(programs, broker)
         process.stdout.readline()
         limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
         used = len(os.listdir(f'/proc/{process.pid}/fd'))

@@ -88,6 +88,8 @@ class Commands {
   std::string drop_session(Words& w);
   std::string share(Words& w);
   std::string error(Words& w);
+  using PartitionFault = void (Broker::*)(const std::string&, int, int16_t, int);
+  std::string partition_error(Words& w, PartitionFault fault);
   std::string fetch_error(Words& w);
   std::string ack_error(Words& w);
   std::string lose(Words& w);

@@ -89,21 +89,19 @@ inline std::string Commands::error(Words& w) {
   return ok();
 }
 
-inline std::string Commands::fetch_error(Words& w) {
+inline std::string Commands::partition_error(Words& w, PartitionFault fault) {
   const Place at = place(w);
   const int16_t what = code(w);
   const int count = times(w);
-  broker_.fail_partition(at.topic, at.partition, what, what == kNone ? 0 : count);
+  (broker_.*fault)(at.topic, at.partition, what, what == kNone ? 0 : count);
   return ok();
 }
 
-inline std::string Commands::ack_error(Words& w) {
-  const Place at = place(w);
-  const int16_t what = code(w);
-  const int count = times(w);
-  broker_.fail_acks(at.topic, at.partition, what, what == kNone ? 0 : count);
-  return ok();
+inline std::string Commands::fetch_error(Words& w) {
+  return partition_error(w, &Broker::fail_partition);
 }
+
+inline std::string Commands::ack_error(Words& w) { return partition_error(w, &Broker::fail_acks); }
 
 inline std::string Commands::lose(Words& w) {
   const int16_t key = api(w);

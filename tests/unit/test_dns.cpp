@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // net/dns.hpp against DNS servers of these tests, on loopback sockets, with a clock of its own.
-#include <dirent.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../support/descriptors.hpp"
 #include "../support/dns_server.hpp"
 #include "kshare/net/dns.hpp"
 
@@ -34,15 +34,6 @@ using posix::Dns;
 static_assert(std::is_trivially_destructible_v<Dns>);
 static_assert(std::is_trivially_destructible_v<posix::DnsStorage<>>);
 static_assert(sizeof(posix::DnsSlot) <= 248 && sizeof(posix::DnsConfig) <= 352);
-
-size_t open_descriptors() {
-  size_t count = 0;
-  DIR* dir = ::opendir("/proc/self/fd");
-  REQUIRE(dir != nullptr);
-  while (::readdir(dir) != nullptr) ++count;
-  ::closedir(dir);
-  return count;
-}
 
 // A folder that is gone with the test.
 class Folder {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // net/posix_tcp.hpp with names: the addresses of a name in turn, the lookup's own descriptor, and a
 // whole consumer whose brokers are names, against real sockets on loopback.
-#include <dirent.h>
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "../broker/tcp_front.hpp"
+#include "../support/descriptors.hpp"
 #include "../support/dns_server.hpp"
 #include "kshare/kshare.hpp"
 #include "kshare/net/dns.hpp"
@@ -28,15 +28,6 @@ using kshare::IoResult;
 using kshare::kNever;
 using kshare::Status;
 using posix::Tcp;
-
-size_t open_descriptors() {
-  size_t count = 0;
-  DIR* dir = ::opendir("/proc/self/fd");
-  REQUIRE(dir != nullptr);
-  while (::readdir(dir) != nullptr) ++count;
-  ::closedir(dir);
-  return count;
-}
 
 // A resolver of an application's own: a table, no waiting.
 class Table final : public posix::Resolver {

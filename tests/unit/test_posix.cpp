@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // net/posix.hpp against real loopback sockets, threads and signals of this process.
 #include <doctest/doctest.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/time.h>
@@ -15,6 +14,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../support/descriptors.hpp"
 #include "kshare/net/posix.hpp"
 
 namespace {
@@ -149,15 +149,6 @@ std::string read_text(Tcp& tcp, size_t size, IoResult& last) {
     }
   }
   return text;
-}
-
-size_t open_descriptors() {
-  size_t count = 0;
-  DIR* dir = ::opendir("/proc/self/fd");
-  REQUIRE(dir != nullptr);
-  while (::readdir(dir) != nullptr) ++count;
-  ::closedir(dir);
-  return count;
 }
 
 bool have_ipv6() { return Peer(AF_INET6).bound(); }
