@@ -33,6 +33,7 @@ class PipeTransport final : public kshare::Transport {
   bool refuse = false;                // connecting fails
   std::set<int> silent_ports;         // connecting to these never ends
   bool stall = false;                 // connected, but nothing moves any more
+  bool refuse_late = false;           // connecting fails after a while, as it does with TCP
   int opens = 0;
   int reads = 0;
   int advances = 0;
@@ -60,6 +61,7 @@ class PipeTransport final : public kshare::Transport {
   }
   kshare::IoResult advance(kshare::Instant) override {
     ++advances;
+    if (refuse_late) return {kshare::Io::failed, 0, {kshare::Errc::connect_failed, 111}};
     return {stall || silent_ ? kshare::Io::pending : kshare::Io::done, 0, {}};
   }
   kshare::IoResult read(kshare::MutableBytes into) override {

@@ -420,11 +420,11 @@ TEST_CASE("acks whose lock may be gone do not travel with sound ones") {
   bench.give(doubtful, 6, 1);
   AckClass its = AckClass::doubtful;
   CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
+  CHECK(its == AckClass::late);  // they cannot wait
+  CHECK(bench.write(400, its) == AckBatches{{1, 1, {1}}, {5, 5, {1}}});
+  CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
   CHECK(its == AckClass::sound);
   CHECK(bench.write(400, its) == AckBatches{{2, 2, {1}}, {4, 4, {2}}});
-  CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
-  CHECK(its == AckClass::late);
-  CHECK(bench.write(400, its) == AckBatches{{1, 1, {1}}, {5, 5, {1}}});
   CHECK(AckBatchWriter::first_class(bench.acks, AckKind::terminal, 0, 1, kNow, its));
   CHECK(its == AckClass::doubtful);
   CHECK(bench.write(400, its) == AckBatches{{0, 0, {1}}, {6, 6, {1}}});
@@ -433,32 +433,34 @@ TEST_CASE("acks whose lock may be gone do not travel with sound ones") {
   CHECK(bench.acks.pending() == 1);
 }
 
+constexpr auto kNoClass = static_cast<AckClass>(9);
+
 TEST_CASE("renewals whose lock may be gone do not travel with sound ones, nor with acks") {
   Bench bench(16);
   const auto first = [&](AckKind kind) {
     AckClass its = AckClass::sound;
-    if (!AckBatchWriter::first_class(bench.acks, kind, 0, 1, kNow, its)) return -1;
-    return static_cast<int>(its);
+    if (!AckBatchWriter::first_class(bench.acks, kind, 0, 1, kNow, its)) return kNoClass;
+    return its;
   };
-  CHECK(first(AckKind::renewal) == -1);
+  CHECK(first(AckKind::renewal) == kNoClass);
   bench.give(sound, 0, 1);
-  CHECK(first(AckKind::renewal) == -1);
+  CHECK(first(AckKind::renewal) == kNoClass);
   bench.renew(doubtful, 1);
-  CHECK(first(AckKind::renewal) == 2);
-  CHECK(first(AckKind::terminal) == 0);
-  bench.renew(late, 2);
-  bench.stage(late, 3, 8);
-  CHECK(first(AckKind::renewal) == 1);
+  CHECK(first(AckKind::renewal) == AckClass::doubtful);
+  CHECK(first(AckKind::terminal) == AckClass::sound);
   bench.renew(elsewhere, 9);
   bench.stage(sound, 10, 30);
   bench.give(late, 31, 2);
-  CHECK(first(AckKind::renewal) == 0);
-  CHECK(bench.write(400, AckClass::sound, AckKind::renewal) == AckBatches{{10, 30, {4}}});
-  CHECK(first(AckKind::renewal) == 1);
+  CHECK(first(AckKind::renewal) == AckClass::sound);
+  bench.renew(late, 2);
+  bench.stage(late, 3, 8);
+  CHECK(first(AckKind::renewal) == AckClass::late);
   CHECK(bench.write(400, AckClass::late, AckKind::renewal) == AckBatches{{2, 8, {4}}});
-  CHECK(first(AckKind::renewal) == 2);
+  CHECK(first(AckKind::renewal) == AckClass::sound);
+  CHECK(bench.write(400, AckClass::sound, AckKind::renewal) == AckBatches{{10, 30, {4}}});
+  CHECK(first(AckKind::renewal) == AckClass::doubtful);
   CHECK(bench.write(400, AckClass::doubtful, AckKind::renewal) == AckBatches{{1, 1, {4}}});
-  CHECK(first(AckKind::renewal) == -1);
+  CHECK(first(AckKind::renewal) == kNoClass);
   CHECK(bench.acks.renewals() == 1);
   CHECK(bench.write(400) == AckBatches{{0, 0, {1}}});
   CHECK(bench.write(400, AckClass::late) == AckBatches{{31, 31, {2}}});
@@ -502,4 +504,12 @@ TEST_CASE("acks made while a request is in flight are left for the next one") {
   bench.give(sound, 0, 1);
   bench.give(sound, 3, 1);
   CHECK(bench.write(400) == AckBatches{{0, 0, {1}}, {3, 3, {1}}});
+}
+
+TEST_CASE("an ack whose journey may outlast its lock does not travel with sound ones") {
+  kshare::Lot lot{};
+  lot.set_lock({kshare::Instant{5000}, kshare::Instant{5200}});
+  CHECK(kshare::ack_class(lot, kshare::Instant{4899}) == AckClass::sound);
+  CHECK(kshare::ack_class(lot, kshare::Instant{4900}) == AckClass::late);
+  CHECK(kshare::ack_class(lot, kshare::Instant{5199}) == AckClass::late);
 }

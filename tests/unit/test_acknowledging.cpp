@@ -494,7 +494,7 @@ TEST_CASE("late acks do not take good ones down with them") {
   REQUIRE(s.last(0, 0) != nullptr);
   REQUIRE(s.last(0, 3) != nullptr);
   CHECK(s.last(0, 3)->error == 0);
-  CHECK(s.last(0, 3)->request < s.last(0, 0)->request);
+  CHECK(s.last(0, 0)->request < s.last(0, 3)->request);  // what is late cannot wait
   for (int64_t offset = 0; offset < 6; ++offset) CHECK(s.times(0, offset) == 1);
   check_sums(s.consumer());
   check_clean(s.w);
@@ -652,4 +652,39 @@ TEST_CASE("implicit mode: a record whose lock is gone when the next is asked for
   CHECK(s.times(0, 0) == 1);
   check_sums(s.consumer());
   check_clean(s.w);
+}
+
+TEST_CASE("an ack that is rolled back again and again backs off, with no room for a fetch too") {
+  Scene s;
+  s.hold_all();
+  s.start(1, 60);
+  REQUIRE(s.until_seen(kshare::kTinyLimits.records_max));
+  s.w.run_for(1000);
+  s.w.broker.fail_acks("t", 0, 15, 9);
+  const int64_t before = s.w.broker.requests(minibroker::kShareAcknowledge);
+  CHECK(s.ack(0, Ack::accept).ok());
+  s.w.run_for(1000);
+  const int64_t sent = s.w.broker.requests(minibroker::kShareAcknowledge) - before;
+  CHECK(sent >= 2);
+  CHECK(sent <= 6);  // behind 100, 200, 400, 800 ms, spread by a fifth
+  CHECK(s.w.run_until([&] { return s.stats().acks_ok == 1; }, 10000));
+  check_clean(s.w);
+}
+
+TEST_CASE("acks over which a broker broke down are unknown: it may have applied them") {
+  for (int16_t api : {minibroker::kShareFetch, minibroker::kShareAcknowledge}) {
+    Scene s;
+    s.hold_all();
+    if (api == minibroker::kShareAcknowledge) s.m.options.fetch_max_wait_ms = 5000;
+    s.start(1, 3);
+    REQUIRE(s.until_seen(3));
+    s.w.broker.fail_next(minibroker::kShareFetch, -1);
+    s.w.broker.fail_next(minibroker::kShareAcknowledge, -1);
+    s.ack_all();
+    CHECK(s.until_settled());
+    CHECK(s.stats().acks_unknown == 3);
+    CHECK(s.stats().acks_failed == 0);
+    CHECK(s.m.event_count(EventType::acks_unknown) == 1);
+    check_sums(s.consumer());
+  }
 }

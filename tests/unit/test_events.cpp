@@ -230,3 +230,17 @@ TEST_CASE("a quiet consumer sleeps: it wakes for long polls and heartbeats only"
     CHECK(s.w.turns - turns < 4 * (60000 / 500 + 60000 / 5000));
   }
 }
+
+TEST_CASE("a partition in error: told once, whatever is acknowledged meanwhile") {
+  Scene s;
+  s.hold_all();
+  s.start(1, 5);
+  REQUIRE(s.until_seen(5));
+  s.w.run_for(300);
+  s.m.events.clear();
+  s.w.broker.fail_partition("t", 0, 29, 1000000);  // this answers the long poll
+  s.ack_all();  // goes along when the partition is taken out of the session
+  s.w.run_for(5000);
+  CHECK(s.stats().acks_ok == 5);
+  CHECK(s.m.event_count(EventType::partition_error) == 1);
+}

@@ -523,3 +523,55 @@ TEST_CASE("close while fenced: the group is left, not joined with empty names") 
   CHECK(s.m.consumer().status().ok());
   CHECK(s.w.broker.group_coordinator().members("group").empty());
 }
+
+TEST_CASE("long polls that are answered at once with nothing: soon no more than one a second") {
+  Scene s;
+  s.m.options.acquire_mode = kshare::AcquireMode::record_limit;
+  s.m.options.max_poll_records = 1;
+  s.begin();
+  fill(s.w, "t", 0, 1, 1000);
+  s.w.broker.hide_next_fetch(1000000, 0);  // each acquires a record and does not show it
+  int64_t before = s.watch.count(minibroker::kShareFetch);
+  s.w.run_for(10000);
+  CHECK(s.watch.count(minibroker::kShareFetch) - before <= 30);
+  before = s.watch.count(minibroker::kShareFetch);
+  s.w.run_for(20000);
+  CHECK(s.watch.count(minibroker::kShareFetch) - before >= 15);
+  CHECK(s.watch.count(minibroker::kShareFetch) - before <= 26);
+}
+
+TEST_CASE("a topic deleted while its bytes are read again: no loop, and made anew it is served") {
+  Scene s;
+  s.begin();
+  fill(s.w, "t", 0, 1, 400, 100);
+  REQUIRE(s.w.run_until([&] { return s.m.seen.size() >= 30; }));
+  s.w.broker.delete_topic("t");
+  const int64_t before = s.watch.count(minibroker::kFetch);
+  const int64_t from = s.w.now + 1000;
+  s.w.run_for(5000);
+  CHECK(s.watch.worst(from) < kBusy);
+  CHECK(s.watch.count(minibroker::kFetch) - before <= 2);  // there is nothing to be read any more
+  s.w.broker.add_topic("t", 1, s.w.now);
+  s.m.seen.clear();
+  fill(s.w, "t", 0, 1, 5, 7);
+  CHECK(s.w.run_until([&] { return s.m.seen.size() == 5; }, 15000));
+  for (const auto& record : s.m.seen) CHECK(record.count == 1);
+}
+
+TEST_CASE("partitions that stay in error are asked for again in company, about once a second") {
+  world::World w;
+  world::Member<kshare::kDefaultLimits> m;
+  w.join(m);
+  w.broker.add_topic("t", 24);
+  for (int p = 0; p < 24; ++p) w.broker.fail_partition("t", p, 29, 1000000);
+  REQUIRE(m.start({"t"}).ok());
+  w.run_for(10000);
+  const int64_t before = w.broker.requests_total();
+  w.run_for(10000);
+  const int64_t during = w.broker.requests_total() - before;
+  CHECK(during >= 10);
+  CHECK(during <= 45);
+  for (int p = 0; p < 24; ++p) w.broker.fail_partition("t", p, 0, 0);
+  w.broker.append("t", 7, records(3));
+  CHECK(w.run_until([&] { return m.seen.size() == 3; }, 2500));
+}

@@ -413,3 +413,34 @@ TEST_CASE("a lot that could not be renewed when half was gone is renewed when it
   b.run_to(kLate + (-1));
   CHECK(bool{b.lot().renew});
 }
+
+TEST_CASE("what the application holds is not lost with a neighbour's lock, but with its own") {
+  Bench b;
+  const auto first = b.hand_out(b.acquire());
+  const uint32_t index = b.t.lots.add(b.row, kLink, 30, 39);
+  b.t.lots[index].set_lock({kMin + 100, kMax + 100});
+  const auto second = b.hand_out(index);
+  b.run_to(kMax);
+  for (const auto& id : first) CHECK(b.t.acks.slot(id.slot).state == AckState::lost);
+  for (const auto& id : second) CHECK(b.t.acks.slot(id.slot).state == AckState::held);
+  b.run_to(kMax + 100);
+  for (const auto& id : second) CHECK(b.t.acks.slot(id.slot).state == AckState::lost);
+}
+
+TEST_CASE("acks in flight of one lot do not put off the end of another's lock") {
+  Bench b;
+  const uint32_t first = b.acquire();
+  for (const auto& id : b.hand_out(first)) {
+    bool freed = false;
+    REQUIRE(b.t.acks.acknowledge(id, Ack::accept, freed).ok());
+    b.t.acks.mark_in_flight(id.slot);
+  }
+  const uint32_t second = b.t.lots.add(b.row, kLink, 30, 39);
+  b.t.lots[second].lock_min = b.t.lots[second].lock_max = kMax + 7;
+  b.hand_out(second);
+  b.run_to(kMax);
+  REQUIRE(bool{b.t.lots[first].used});  // it is looked at now and then
+  CHECK(b.locks.due_at() == kMax + 7);
+  b.run_to(kMax + 7);
+  CHECK(b.t.shared.stats.expired == 10);
+}

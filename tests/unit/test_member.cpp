@@ -77,9 +77,10 @@ struct Office {
     return q;
   }
   // The answer to what was sent at `sent_at`; `partitions` below 0: no assignment in it.
-  void answer(int16_t error, int32_t epoch, int partitions, int64_t sent_at) {
+  void answer(int16_t error, int32_t epoch, int partitions, int64_t sent_at,
+              int32_t interval_ms = 5000) {
     minibroker::Writer w;
-    w.i32(0).i16(error).compact("words").compact("member").i32(epoch).i32(5000);
+    w.i32(0).i16(error).compact("words").compact("member").i32(epoch).i32(interval_ms);
     if (partitions < 0) {
       w.i8(-1);
     } else {
@@ -157,6 +158,19 @@ TEST_CASE("the interval counts from when the heartbeat was sent") {
   o.now += 700;
   o.answer(0, 3, -1, sent);
   CHECK(o.due() == sent + 5000);
+}
+
+TEST_CASE("the interval is the broker's, whichever it is, but half a minute at most") {
+  const std::pair<int32_t, int64_t> cases[] = {
+      {1000, 1000}, {15000, 15000}, {30000, 30000}, {INT32_MAX, 30000}, {0, 5000}, {-1, 5000}};
+  for (const auto& its : cases) {
+    Office o;
+    o.join(1);
+    o.now += 5000;
+    static_cast<void>(o.send());
+    o.answer(0, 3, -1, o.now, its.first);
+    CHECK(o.due() == o.now + its.second);
+  }
 }
 
 TEST_CASE("heartbeat schedule while the assignment is empty after a join") {
@@ -423,4 +437,20 @@ TEST_CASE("an assignment larger than the table: an event, no faster heartbeats, 
   CHECK(o.topology().assigned_count() == static_cast<uint32_t>(room));
   REQUIRE(o.count(EventType::assignment_too_large) == 1);
   CHECK(o.due() == o.now + 5000);
+}
+
+TEST_CASE("a member on its way out that the coordinator has forgotten does not join again") {
+  for (int16_t code : kRejoined) {
+    Office o;
+    o.join(2);
+    o.now += 5000;
+    static_cast<void>(o.send());
+    o.topology().begin_subscription();  // as close() does
+    o.answer(code, 0, -1, o.now);
+    CHECK_FALSE(o.member.active());
+    CHECK(o.count(EventType::rejoining) == 0);
+    CHECK(o.topology().assigned_count() == 0);
+    CHECK_FALSE(o.member.leave(Instant{o.now}));  // there is no member to leave
+    CHECK(o.due() == kshare::kNever.ms);
+  }
 }

@@ -407,3 +407,31 @@ TEST_CASE("the answer on one link settles what travelled there, and nothing of a
   tables.resolve(row, 2, kshare::kafka::kNone, talk.now);
   CHECK(tables.acks.used() == 0);
 }
+
+TEST_CASE("a partition whose leader nobody knows is asked of no broker, and leaves the session") {
+  Talk talk;
+  talk.partition(1).leader = -1;
+  CHECK(talk.fetch().parts.size() == 2);
+  talk.session.succeeded(talk.desk.tables);
+  talk.partition(2).leader = -1;
+  const ShareRequest q = talk.fetch();
+  CHECK(q.parts.empty());
+  REQUIRE(q.forgotten.size() == 1);
+  CHECK(q.forgotten[0].second == 2);
+  talk.partition(0).leader = -1;
+  CHECK_FALSE(talk.session.has_partitions(talk.desk.tables, kNode, talk.now));
+}
+
+TEST_CASE("a fetch that asks for nothing names one octet to Kafka 4.1, which refuses none") {
+  Talk talk;
+  for (const int16_t version : {int16_t{1}, int16_t{2}}) {
+    std::vector<uint8_t> bytes(512);
+    kshare::Writer out{bytes.data(), 512};
+    talk.session.encode_fetch(out, version, talk.desk.tables, kNode, FetchSize{}, talk.now);
+    minibroker::Reader in(bytes.data(), out.size());
+    const ShareRequest q = minibroker::decode_share_fetch(in, version);
+    CHECK(in.done());
+    CHECK(q.max_bytes == (version == 1 ? 1 : 0));
+    CHECK(q.max_records == 0);
+  }
+}

@@ -221,7 +221,7 @@ TEST_CASE("an answer says how long it took, its throttle time and its error") {
   s.start(1, 0);
   s.w.run_for(3000);
   const TraceEntry* const poll = heard.find(TraceKind::answer, [](const TraceEntry& entry) {
-    return entry.api == Api::share_fetch && entry.elapsed_ms != 0;
+    return entry.api == Api::share_fetch && entry.elapsed_ms > 250;  // the first one is shorter
   });
   REQUIRE(poll != nullptr);
   CHECK(poll->elapsed_ms == 400);

@@ -18,9 +18,10 @@
 namespace kshare {
 
 // Which acks may share a request: all acks of a partition in one request stand or fall together.
+// What is most pressing leaves first.
 enum class AckClass : uint8_t {
+  late,      // about the earlier lock time or behind it: it may be gone
   sound,     // the lock holds for certain
-  late,      // between the two lock times: it may be gone
   doubtful,  // acquired on a connection that is gone
 };
 
@@ -28,9 +29,12 @@ enum class AckClass : uint8_t {
 // later batch of its partition fails.
 enum class AckKind : uint8_t { terminal, renewal };
 
+// A request may travel so much longer than the fetch before it, by which the lock is reckoned.
+inline constexpr int64_t kJitterMs = 100;
+
 inline AckClass ack_class(const Lot& lot, Instant now) {
   if (lot.doubtful) return AckClass::doubtful;
-  return now < lot.lock_min ? AckClass::sound : AckClass::late;
+  return now + kJitterMs < lot.lock_min ? AckClass::sound : AckClass::late;
 }
 
 class AckBatchWriter {
@@ -65,7 +69,7 @@ class AckBatchWriter {
       const AckClass its = ack_class(acks.lot_of(i), now);
       if (!any || its < found) found = its;
       any = true;
-      if (found == AckClass::sound) break;
+      if (found == AckClass::late) break;
     }
     return any;
   }

@@ -90,7 +90,6 @@ class Lots {
   uint32_t count() const { return rows_.size; }
   uint32_t free_count() const { return rows_.size - used_; }
   PartitionLists& lists(uint32_t partition) { return lists_[partition]; }
-  const PartitionLists& lists(uint32_t partition) const { return lists_[partition]; }
 
   // The first lot of a partition, then the one behind; kNoLot ends the list.
   uint32_t head(uint32_t partition) const { return lists_[partition].lots - 1u; }

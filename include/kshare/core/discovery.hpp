@@ -26,7 +26,6 @@ class Discovery {
   }
 
   void refresh(Instant at) { due_at_ = earlier(due_at_, at); }
-  void stop() { due_at_ = kNever; }
 
   void encode(Writer& out, const Tables& tables) {
     const Topology& topology = tables.topology;

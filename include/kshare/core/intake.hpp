@@ -141,7 +141,7 @@ class Intake {
           break;
         case ShareFetchDecoder::Item::partition_end: end_partition(tables); break;
         case ShareFetchDecoder::Item::node: tables.note_node(answer.node()); break;
-        case ShareFetchDecoder::Item::end: return finish(tables, now);
+        case ShareFetchDecoder::Item::end: return finish(link, tables, now);
       }
     }
   }
@@ -165,7 +165,7 @@ class Intake {
     if (part.error != kafka::kNone) {
       saw_data_ = leaders_changed_ = true;  // every error is a reason to look at the metadata again
       tables.partition_failed(row_, link_, part, now);
-    } else {
+    } else if (now >= tables.topology.partition(row_).retry_at) {  // else it was only acknowledged
       tables.topology.partition(row_).attempts = 0;
       tables.topology.partition(row_).told = 0;
     }
@@ -255,9 +255,11 @@ class Intake {
     });
   }
 
-  // Acks that the answer did not mention have failed.
-  bool finish(Tables& tables, Instant now) {
+  // Acks that the answer did not mention have failed; unless the broker broke down over them.
+  bool finish(const Link& link, Tables& tables, Instant now) {
     const int16_t error = error_ == kafka::kNone ? kafka::kInvalidRecordState : error_;
+    const Status why{Errc::broker_error, error};
+    if (error == kafka::kUnknownServerError) tables.outcome_unknown(link_, link.target(), why);
     for (uint32_t row = 0; row < tables.topology.partition_count(); ++row) {
       if (kafka::session_is_lost(error_)) tables.return_to_pending(row, link_, now);
       resolve(row, error, {}, tables, now);
@@ -293,7 +295,7 @@ class Intake {
           break;
         }
         case ShareAcknowledgeDecoder::Item::node: tables.note_node(answer.node()); break;
-        case ShareAcknowledgeDecoder::Item::end: return finish(tables, now);
+        case ShareAcknowledgeDecoder::Item::end: return finish(link, tables, now);
       }
     }
   }

@@ -40,16 +40,7 @@ class Locks {
   }
 
   // New lots, or other times.
-  void plan(Tables& tables, Instant now) {
-    due_at_ = kNever;
-    tables.renewing = false;
-    for (uint32_t i = 0; i < tables.lots.count(); ++i) {
-      const Lot& lot = tables.lots[i];
-      if (!lot.used) continue;
-      tables.renewing = tables.renewing || lot.renew;
-      due_at_ = earlier(due_at_, next_look(lot, tables, now));
-    }
-  }
+  void plan(Tables& tables, Instant now) { plan(tables, now, now); }
   void expire(Tables& tables, bool closing, Instant now) {
     for (uint32_t i = 0; i < tables.lots.count(); ++i) {
       Lot& lot = tables.lots[i];
@@ -67,13 +58,24 @@ class Locks {
         }
       }
     }
-    plan(tables, now);
-    if (due_at_ <= now) due_at_ = now + kAgainMs;  // acks in flight keep their lot a while
+    plan(tables, now, now + kAgainMs);  // acks in flight keep their lot a while
   }
 
  private:
   static constexpr int64_t kAgainMs = 50;
 
+  // A lot that is due already is looked at again at `again`, however many others are due before.
+  void plan(Tables& tables, Instant now, Instant again) {
+    due_at_ = kNever;
+    tables.renewing = false;
+    for (uint32_t i = 0; i < tables.lots.count(); ++i) {
+      const Lot& lot = tables.lots[i];
+      if (!lot.used) continue;
+      tables.renewing = tables.renewing || lot.renew;
+      const Instant look = next_look(lot, tables, now);
+      due_at_ = earlier(due_at_, look > now ? look : again);
+    }
+  }
   static int64_t again_ms(const Tables& tables) {
     return tables.lock_ms / 20 < kAgainMs ? kAgainMs : tables.lock_ms / 20;
   }

@@ -254,8 +254,9 @@ class Member {
   }
 
   void rejoin(Status why, Instant now, Topology& topology, Shared& shared) {
-    shared.events.push(EventType::rejoining, why);
     topology.clear_assignment();
+    if (topology.subscribed_count() == 0) return stop();  // on the way out: there is none to leave
+    shared.events.push(EventType::rejoining, why);
     start_join();
     retry(now, shared);
   }

@@ -136,7 +136,6 @@ class Session {
     forget_all(tables);
     clear();
   }
-  void wait(Instant until) { retry_at_ = until; }
 
  private:
   static constexpr int32_t kNoNode = -1;

@@ -221,8 +221,11 @@ struct Tables {
     }
     PartitionRow& row = topology.partition(row_index);
     // On a grid, so that many partitions in error are asked for again in few requests.
-    const int64_t grid = shared.options.retry_backoff_ms;
-    row.retry_at.ms = ((now + shared.retry_ms(row.attempts)).ms / grid + 1) * grid;
+    const int64_t most = shared.options.retry_backoff_max_ms;
+    int64_t grid = shared.options.retry_backoff_ms;
+    for (uint32_t i = 0; i < row.attempts && grid < most; ++i) grid *= 2;
+    if (grid > most) grid = most;
+    row.retry_at.ms = ((now.ms + grid / 2) / grid + 1) * grid;
     if (row.attempts < 16) ++row.attempts;
     if (row.told == part.error || part.error == kafka::kNotLeaderOrFollower) return;
     row.told = part.error;
@@ -233,23 +236,28 @@ struct Tables {
   // ---- A connection is gone. What was in flight is unknown; what was not handed out is given back
   // over the next connection; what the application holds may still be acknowledged there.
   void connection_lost(uint32_t link, int32_t node) {
-    uint64_t unknown = 0;
     for (uint32_t row = 0; row < topology.partition_count(); ++row) {
       topology.partition(row).sessions &= ~(1u << link);
-      unknown += settle_in_flight(row, link, {Errc::disconnected, 0}).records;
-      fail_renewals(row, link, false, {Errc::disconnected, 0});
     }
-    if (unknown != 0) {
-      shared.stats.acks_unknown += unknown;
-      Event& event = shared.events.push(EventType::acks_unknown);
-      event.node = node;
-      event.value = static_cast<int64_t>(unknown);
-    }
+    outcome_unknown(link, node, {Errc::disconnected, 0});
     for (uint32_t i = 0; i < lots.count(); ++i) {
       if (!lots[i].used || lots[i].link != link) continue;
       give_back(i);
       lots[i].doubtful = true;
     }
+  }
+  // Nobody can tell what the broker has done of what is in flight.
+  void outcome_unknown(uint32_t link, int32_t node, Status why) {
+    uint64_t unknown = 0;
+    for (uint32_t row = 0; row < topology.partition_count(); ++row) {
+      unknown += settle_in_flight(row, link, why).records;
+      fail_renewals(row, link, false, why);
+    }
+    if (unknown == 0) return;
+    shared.stats.acks_unknown += unknown;
+    Event& event = shared.events.push(EventType::acks_unknown);
+    event.node = node;
+    event.value = static_cast<int64_t>(unknown);
   }
   // The rest of this lot is released as soon as ack slots are free.
   void give_back(uint32_t lot_index) {
