@@ -117,6 +117,7 @@ class Broker {
     SharePartition state;
     int node = -1;          // the broker that has it loaded
     int64_t read_at = -1;   // where the log was read last for it
+    bool unloaded = false;  // once at least: members may know more of it than the broker
   };
   struct AckResult {
     TopicPartition tp;

@@ -123,6 +123,7 @@ inline void Broker::unload(const TopicPartition& tp) {
     if (entry.first.second != tp || entry.second.node < 0) continue;
     entry.second.state.reload();
     entry.second.node = -1;
+    entry.second.unloaded = true;
   }
   wake(tp);
 }

@@ -77,7 +77,12 @@ inline void Broker::end_sessions(int id) {
   for (const SessionKey& key : c.opened) {
     const auto s = n.sessions.find(key);
     if (s == n.sessions.end()) continue;
-    if (s->second.conn == id || !config_.stale_connections) release_session(c.node, key);
+    if (s->second.conn != id) {
+      if (config_.stale_connections) continue;
+      const auto other = conns_.find(s->second.conn);  // it did nothing wrong
+      if (other != conns_.end()) other->second.excused = true;
+    }
+    release_session(c.node, key);
   }
   c.opened.clear();
 }

@@ -202,6 +202,7 @@ inline void SharePartition::release_cell(InFlight& s, Cell& cell, int64_t last, 
 
 // Free offsets between the one asked for and the first batch found are gone from the log.
 inline void SharePartition::archive_stale(int64_t from, int64_t to) {
+  bool any = false;
   for (auto it = floor(from) == cache_.end() ? cache_.begin() : floor(from); it != cache_.end();
        ++it) {
     InFlight& s = it->second;
@@ -209,13 +210,18 @@ inline void SharePartition::archive_stale(int64_t from, int64_t to) {
     if (s.last < from) continue;
     if (s.uniform() && s.whole.free() && (s.first < from || s.last >= to)) s.make_cells();
     if (s.uniform()) {
-      if (s.whole.free()) s.whole.state = State::Archived;
+      if (!s.whole.free()) continue;
+      s.whole.state = State::Archived;
+      any = true;
       continue;
     }
     for (int64_t o = std::max(from, s.first); o < std::min(to, s.last + 1); ++o) {
-      if (s.at(o).free()) s.at(o).state = State::Archived;
+      if (!s.at(o).free()) continue;
+      s.at(o).state = State::Archived;
+      any = true;
     }
   }
+  if (any) advance();
 }
 
 inline bool SharePartition::poisoned(const InFlight& s, int64_t first, int64_t last) const {
