@@ -461,3 +461,24 @@ TEST_CASE("close does not wait for a leader that is gone, and leaves the group")
   CHECK(s.w.broker.sessions(1 - gone) == 0);
   check_sums(s.consumer());
 }
+
+TEST_CASE("close with more acquired than there are ack slots: all of it goes back, in turns") {
+  for (const int in_hand : {40, 48}) {
+    CAPTURE(in_hand);
+    Scene s;
+    s.hold_all();
+    s.m.takes_max = static_cast<uint32_t>(in_hand);
+    s.m.judge = [&](const kshare::Record&, Ack&) {
+      s.m.takes = s.m.seen.size() < static_cast<size_t>(in_hand);
+      return false;
+    };
+    s.start(3, 60, 4);
+    REQUIRE(s.until_seen(static_cast<size_t>(in_hand)));
+    const int64_t since = s.w.now;
+    CHECK(s.w.close(s.m));
+    CHECK(s.w.now - since < 2000);
+    check_gone(s);
+    for (int p = 0; p < 3; ++p) CHECK(s.w.broker.counts("group", "t", p).available == 60);
+    CHECK(s.stats().acks_failed == 0);
+  }
+}

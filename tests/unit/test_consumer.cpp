@@ -82,3 +82,22 @@ TEST_CASE("any size of pieces gives the same") {
     check_clean(w);
   }
 }
+
+TEST_CASE("connections refused while they are being made: tried again with back-off, then used") {
+  World w;
+  w.broker.add_topic("t", 1);
+  fill(w, "t", 0, 1, 5);
+  Member<> m;
+  w.join(m);
+  for (auto& transport : m.pool.transports) transport.refuse_late = true;
+  REQUIRE(m.start({"t"}).ok());
+  w.run_for(10000);
+  CHECK(m.pool.transports[0].opens > 5);
+  CHECK(m.pool.transports[0].opens < 60);
+  CHECK(m.consumer().status() == kshare::Status{kshare::Errc::connect_failed, 111});
+  CHECK(m.has_event(kshare::EventType::connection_failed));
+  CHECK_FALSE(m.has_event(kshare::EventType::disconnected));
+  for (auto& transport : m.pool.transports) transport.refuse_late = false;
+  CHECK(w.run_until([&] { return m.consumer().stats().acks_ok == 5; }, 5000));
+  CHECK(m.consumer().status().ok());
+}

@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "../support/scenario.hpp"
 #include "../support/scene.hpp"
 
 namespace {
@@ -319,4 +320,65 @@ TEST_CASE("every call on a closed consumer gives a clear status: the acknowledge
   s.consumer().release_all();
   CHECK_FALSE(s.consumer().held(0, held));
   CHECK(s.consumer().held_count() == 0);
+}
+
+TEST_CASE("a commit's results while it is under way, and after its topic has been forgotten") {
+  Scene s;
+  s.hold_all();
+  s.start(1, 3);
+  REQUIRE(s.until_seen(3));
+  s.ack_all();
+  Ticket ticket = 0;
+  CHECK(s.consumer().commit(ticket).ok());
+  auto results = results_of(s, ticket);
+  REQUIRE(results.size() == 1);
+  CHECK(results[0].status.code == Errc::in_progress);
+  CHECK(results[0].topic == "t");
+  CHECK(results[0].records == 3);
+  REQUIRE(until_committed(s, ticket));
+  REQUIRE(s.consumer().subscribe({"another"}).ok());
+  s.w.run_for(10000);
+  results = results_of(s, ticket);
+  REQUIRE(results.size() == 1);
+  CHECK(results[0].status.ok());
+  CHECK(results[0].topic.empty());
+  CHECK(results[0].topic_id == scenario::to_uuid(s.w.broker.topic_id("t")));
+}
+
+TEST_CASE("renew while the connection is down: it is asked for over the next one, or refused") {
+  Scene s{world::locks_of(10000)};
+  s.hold_all();
+  s.start(1, 2);
+  REQUIRE(s.until_seen(2));
+  for (auto& transport : s.m.pool.transports) transport.refuse = true;
+  s.hang_up();
+  s.w.run_for(300);
+  CHECK(s.ack(0, Ack::renew).ok());
+  for (auto& transport : s.m.pool.transports) transport.refuse = false;
+  const uint64_t before = s.stats().renewed;
+  REQUIRE(s.w.run_until([&] {
+    return s.stats().renewed != before || s.m.has_event(EventType::renew_failed);
+  }, 5000));
+  HeldRecord held;
+  for (uint32_t i = 0; i < s.consumer().held_max(); ++i) {
+    if (s.consumer().held(i, held)) CHECK_FALSE(held.renewing);
+  }
+  s.check_tables();
+  world::check_sums(s.consumer());
+}
+
+TEST_CASE("commit: its acks do not linger, with no room for a fetch that could carry them either") {
+  Scene s;
+  s.hold_all();
+  s.m.options.ack_linger_ms = 5000;
+  s.start(1, 60);
+  REQUIRE(s.until_seen(kshare::kTinyLimits.records_max));
+  s.w.run_for(1000);
+  for (size_t i = 0; i < 5; ++i) CHECK(s.ack(i, Ack::accept).ok());
+  Ticket ticket = 0;
+  CHECK(s.consumer().commit(ticket).ok());
+  const int64_t begin = s.w.now;
+  CHECK(until_committed(s, ticket));
+  CHECK(s.w.now - begin < 700);
+  CHECK(s.consumer().commit_status(ticket).ok());
 }

@@ -330,4 +330,7 @@ TEST_CASE("every state has its words") {
   CHECK(std::string(kshare::describe(Api::share_fetch)) == "ShareFetch");
   CHECK(std::string(kshare::describe(LinkState::ready)) == "ready");
   CHECK(std::string(kshare::describe(LinkRole::leader)) == "leader");
+  CHECK(std::string(kshare::describe(LinkRole::control)) == "control");
+  CHECK(std::string(kshare::describe(static_cast<LinkState>(5))) == "unknown");
+  CHECK(std::string(kshare::describe(static_cast<MemberState>(4))) == "unknown");
 }

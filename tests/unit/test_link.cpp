@@ -405,3 +405,16 @@ TEST_CASE("when the first byte of an answer came is known, and when its request 
   CHECK(w.link.in_answer());
   CHECK(w.link.first_byte_at() == Instant{1040});
 }
+
+TEST_CASE("a link that is sent to another broker begins without the back-off of the one before") {
+  Wire w;
+  w.link.set_target(7, w.now, w.shared);
+  for (int i = 0; i < 6; ++i) w.link.on_lost(w.now, w.shared);
+  CHECK(w.link.retry_at() - w.now >= 800);
+  w.link.set_target(8, w.now, w.shared);
+  CHECK(w.link.attempts() == 0);
+  w.link.closed();
+  CHECK(w.link.wants_open(w.now));
+  w.link.on_lost(w.now, w.shared);
+  CHECK(w.link.retry_at() - w.now <= 60);
+}

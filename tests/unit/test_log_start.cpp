@@ -3,6 +3,7 @@
 // be read again: the whole consumer against the mini broker.
 #include <doctest/doctest.h>
 
+#include "../support/scenario.hpp"
 #include "../support/scene.hpp"
 
 namespace {
@@ -67,4 +68,25 @@ TEST_CASE("the start moves several times while a huge batch is read again") {
   s.check_tables();
   CHECK(s.w.close(s.m));
   world::check_clean(s.w);
+}
+
+TEST_CASE("nothing is at the offset asked for: the last is asked for, then all of it is a gap") {
+  for (const int64_t last : {10, 11, 500}) {
+    CAPTURE(last);
+    scenario::Desk desk;
+    kshare::Tables& t = desk.tables;
+    desk.assign(1, 1, 4);
+    const uint32_t lot = t.lots.add(0, 1, 10, last);
+    const uint32_t other = t.lots.add(0, 1, last + 1, last + 5);
+    const uint32_t slot = t.store.reserve(1);
+    if (last != 10) {
+      CHECK(t.out_of_range(0, 1, 10, slot));
+      CHECK(t.lots[lot].missing());
+      CHECK(bool{t.lots[lot].probe});
+    }
+    CHECK(t.out_of_range(0, 1, last, slot));
+    CHECK_FALSE(t.lots[lot].missing());
+    CHECK(t.lots[lot].walked == last + 1);
+    CHECK(t.lots[other].missing());  // it may begin where the log does
+  }
 }

@@ -104,3 +104,18 @@ TEST_CASE("a transport that is connecting is asked again when it wants to be") {
   CHECK(transport.advances == before + 1);
   CHECK(m.consumer().deadline() == Instant{1000 + m.options.connection_setup_timeout_ms});
 }
+
+TEST_CASE("an event loop is told to wait for room while something is unsent, and only then") {
+  Idle idle;
+  auto& transport = idle.m.pool.transports[0];
+  CHECK_FALSE(idle.m.consumer().interest(0).write);
+  transport.stall = true;
+  REQUIRE(idle.w.run_until([&] { return idle.m.consumer().engine().link(0).busy(); }, 10000));
+  CHECK(idle.m.consumer().interest(0).write);  // a heartbeat
+  CHECK_FALSE(idle.m.consumer().interest(1).write);
+  transport.stall = false;
+  idle.m.consumer().wake(0);
+  idle.w.run_for(50);
+  CHECK_FALSE(idle.m.consumer().interest(0).write);
+  CHECK(idle.m.consumer().status().ok());
+}

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 
 #include <cstdint>
@@ -759,4 +760,27 @@ TEST_CASE("posix: commit_sync polls until every ack has its answer, or its time 
   ended.polls_left = 2;
   ended.answers_after = 1000;
   CHECK(posix::commit_sync(ended, pool, 5000).code == Errc::in_progress);
+}
+
+TEST_CASE("posix: without a descriptor to spare connecting fails with the reason, later it works") {
+  Peer peer;
+  peer.listen();
+  rlimit before = {};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  Tcp tcp;
+  Status status;
+  {
+    const int spare = ::open("/dev/null", O_RDONLY);  // the lowest number that is free
+    REQUIRE(spare >= 0);
+    const rlimit none = {static_cast<rlim_t>(spare), before.rlim_max};
+    ::close(spare);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    status = tcp.open({"127.0.0.1", peer.port()}, kSomeTime);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  }
+  CHECK(status == Status{Errc::connect_failed, EMFILE});
+  CHECK(tcp.interest().fd < 0);
+  REQUIRE(tcp.open({"127.0.0.1", peer.port()}, kSomeTime).ok());
+  CHECK(peer.accept() >= 0);
+  tcp.close();
 }

@@ -322,6 +322,8 @@ TEST_CASE("reader: uuid") {
   CHECK(window.reader.commit());
   CHECK(std::memcmp(id.octets, message.data(), 16) == 0);
   CHECK_FALSE(id.is_zero());
+  CHECK(id != Uuid{});
+  CHECK_FALSE(id != id);
 }
 
 TEST_CASE("reader: view keeps null and empty apart, and has a limit") {

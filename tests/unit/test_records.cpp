@@ -536,3 +536,33 @@ TEST_CASE("a leader that moves while a batch is read again: the new one hands ou
   check_sums(s.consumer());
   check_clean(s.w);
 }
+
+TEST_CASE("headers may be walked by hand, more than once") {
+  Scene s;
+  size_t walks = 0;
+  s.m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+  s.m.judge = [&](const kshare::Record& record, kshare::Ack&) {
+    const kshare::Headers& headers = record.headers;
+    for (int walk = 0; walk < 2; ++walk) {
+      auto at = headers.begin();
+      CHECK(at == headers.begin());
+      CHECK(at->key == "first");
+      CHECK(at->value.text() == "1");
+      ++at;
+      CHECK_FALSE(at == headers.begin());
+      CHECK(at->key == "second");
+      CHECK(at->value.is_null());
+      ++at;
+      CHECK(at == headers.end());
+      ++walks;
+    }
+    return true;
+  };
+  Rec r = rec("k", "v");
+  r.headers = {{"first", "1"}, {"second", std::nullopt}};
+  s.w.broker.add_topic("t", 1);
+  s.w.broker.append("t", 0, {r});
+  REQUIRE(s.m.start({"t"}).ok());
+  REQUIRE(s.until_seen(1));
+  CHECK(walks == 2);
+}

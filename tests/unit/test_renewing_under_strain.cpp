@@ -15,6 +15,16 @@ using minibroker::State;
 using world::locks_of;
 using world::Scene;
 
+// A request names fifteen partitions or so, and there are more.
+constexpr kshare::Limits kManyLots = [] {
+  kshare::Limits l = kshare::kTinyLimits;
+  l.partitions_max = 40;
+  l.lots_max = 80;
+  l.records_max = 96;
+  l.store_bytes = 16384;
+  return l;
+}();
+
 }  // namespace
 
 TEST_CASE("renewals in every round trip starve neither acks nor commits nor fetches") {
@@ -157,4 +167,17 @@ TEST_CASE("a renewal refused because leaders wait for the link is told by an eve
   for (int i = 0; i < 100 && s.ack(0, Ack::renew).ok(); ++i) s.w.run_for(100);
   s.w.run_for(10);
   REQUIRE(s.m.has_event(EventType::renew_failed));
+}
+
+TEST_CASE("more locks to renew than one request can name: each has its turn, no ack slot is lost") {
+  world::SceneOf<kManyLots> s{locks_of(4000)};
+  s.work_slowly(450);
+  s.start(40, 2);
+  CHECK(s.until_seen(80, 60000));
+  CHECK(s.until_settled());
+  for (const world::Seen& record : s.m.seen) CHECK(record.count == 1);
+  CHECK(s.stats().renewed > 80);
+  CHECK(s.stats().acks_ok == 80);
+  s.check_tables();
+  world::check_clean(s.w);
 }

@@ -583,3 +583,32 @@ TEST_CASE("ranges that no broker gives are malformed, and nothing runs over") {
     CHECK(rig.malformed());
   }
 }
+
+TEST_CASE("records that nobody acquired make room in the slot for the next partition's") {
+  Rig rig(512);
+  rig.shapes[0].log = {batch_of(0, 19, 0xFFFFF)};
+  rig.shapes[0].acquired = {{0, 0}};
+  rig.shapes[1].log = {batch_of(0, 19, 0xFFFFF)};
+  rig.shapes[1].acquired = {{0, 19}};
+  rig.ask_share();
+  REQUIRE(rig.feed(rig.share_answer()));
+  CHECK(rig.finish());
+  CHECK(rig.rereads == 0);
+  CHECK(exact(rig, 0, 0xFFFFF, 1));
+  CHECK(exact(rig, 1, 0xFFFFF, 0xFFFFF));
+}
+
+TEST_CASE("a batch of an unknown form is read again once, from a known offset, then refused") {
+  Rig rig(1000);
+  Batch batch = batch_of(0, 3, 0xF);
+  batch.bytes[16] = 1;  // magic
+  rig.shapes[0] = {{batch}, {{0, 3}}};
+  rig.ask_share();
+  REQUIRE(rig.feed(rig.share_answer()));
+  CHECK(rig.finish());
+  CHECK(rig.rereads == 1);
+  for (size_t offset = 0; offset < 4; ++offset) {
+    CHECK(rig.refused[0][offset] == 1);
+    CHECK(rig.handed[0][offset] == 0);
+  }
+}

@@ -210,3 +210,58 @@ TEST_CASE("more brokers than rows: leaders and the coordinator are kept, others 
   CHECK_FALSE(t.note_broker(5, "host", 65536, true));
   CHECK_FALSE(t.note_broker(5, std::string(65, 'h'), 1, true));
 }
+
+TEST_CASE("more topics assigned than there are rows: those that have one are served") {
+  Desk desk;
+  Topology& t = desk.tables.topology;
+  const auto rows = static_cast<uint8_t>(t.topic_count());
+  t.begin_assignment();
+  for (uint8_t topic = 1; topic <= rows; ++topic) CHECK(t.assign(id(topic), 0));
+  CHECK_FALSE(t.assign(id(rows + 1), 0));
+  CHECK(t.assign(id(1), 1));
+  CHECK(t.end_assignment());
+  CHECK(t.assigned_count() == rows + 1u);
+  CHECK(t.find_topic(id(rows + 1)) == kNoRow);
+}
+
+TEST_CASE("a topic created again while no row is free keeps its old id until one is") {
+  Desk desk;
+  Topology& t = desk.tables.topology;
+  REQUIRE(t.subscribe("orders"));
+  const uint32_t row = t.find_subscribed("orders");
+  REQUIRE(t.set_topic_id(row, id(1)));
+  t.begin_assignment();
+  for (uint8_t topic = 1; topic <= t.topic_count(); ++topic) CHECK(t.assign(id(topic), 0));
+  CHECK(t.end_assignment());
+  CHECK_FALSE(t.set_topic_id(row, id(100)));
+  CHECK(t.topic(row).id == id(1));
+  CHECK_FALSE(t.subscribe("others"));  // nor is there a row for another name
+  CHECK(t.subscribed_count() == 1);
+  t.begin_assignment();
+  CHECK(t.assign(id(1), 0));
+  CHECK(t.end_assignment());
+  CHECK(t.set_topic_id(row, id(100)));
+  CHECK(t.topic(row).id == id(100));
+  CHECK(t.find_partition(id(1), 0) != kNoRow);
+  CHECK(t.subscribe("others"));
+}
+
+TEST_CASE("the row of a partition stays while the application holds a record without a lock") {
+  Desk desk;
+  desk.assign(1, 1, 4);
+  kshare::Tables& tables = desk.tables;
+  const uint32_t row = tables.topology.find_partition(id(1), 0);
+  const uint32_t lot = tables.lots.add(row, 1, 10, 10);
+  tables.lots[lot].cursor = tables.lots[lot].walked = 11;
+  const kshare::RecordId record = tables.acks.hand_out(lot, 10);
+  tables.topology.clear_assignment();
+  tables.lose_lot(lot, {kshare::Errc::lock_lost, 0});
+  CHECK(tables.lots.free_count() == tables.lots.count());
+  tables.topology.collect();
+  CHECK(bool{tables.topology.partition(row).used});
+  bool freed = false;
+  const auto told = tables.acks.acknowledge(record, kshare::Ack::accept, freed);
+  CHECK(told.code == kshare::Errc::lock_lost);
+  tables.topology.collect();
+  CHECK(tables.topology.partition_count() == 0);
+}
