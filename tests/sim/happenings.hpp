@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        carries out the items of a plan.
+// Flow:        included by simulation.hpp only.
+// Memory:      see simulation.hpp.
+// Valid until: see simulation.hpp.
+// Errors:      what an item names and there is not (any more) is another of the same kind, or none.
+#ifndef KSHARE_SIM_HAPPENINGS_HPP
+#define KSHARE_SIM_HAPPENINGS_HPP
+
+#include "simulation.hpp"
+
+namespace sim {
+
+inline std::vector<Simulation::Part> Simulation::parts() const {
+  std::vector<Part> all;
+  for (const auto& t : broker.topics()) {
+    for (size_t p = 0; p < t.second.partitions.size(); ++p) {
+      all.push_back({t.first, static_cast<int>(p)});
+    }
+  }
+  return all;
+}
+
+inline void Simulation::apply(const Item& item) {
+  if (!item.is_fault()) {
+    if (item.kind == Kind::compact || item.kind == Kind::delete_records) return shorten(item);
+    return produce(item);
+  }
+  disturb(item);
+  switch (item.kind) {
+    case Kind::node_restart:
+    case Kind::all_restart:
+    case Kind::coordinator_move:
+    case Kind::coordinator_lie:
+    case Kind::group_forgotten: return apply_to_node(item);
+    case Kind::leader_move:
+    case Kind::leader_gone:
+    case Kind::topic_remake:
+    case Kind::partitions_add: return apply_to_topic(item);
+    case Kind::error_of_api:
+    case Kind::error_of_fetch:
+    case Kind::error_of_acks:
+    case Kind::answers_lost:
+    case Kind::fetch_hidden:
+    case Kind::throttle: return apply_error(item);
+    case Kind::net_cut:
+    case Kind::net_half_close:
+    case Kind::net_hold:
+    case Kind::net_lose:
+    case Kind::net_refuse:
+    case Kind::net_silent:
+    case Kind::node_hold: return apply_to_network(item);
+    default: return apply_to_member(item);
+  }
+}
+
+// Its consequences may go on for as long as a broker does not know of it, and for a lock. Errors
+// wait until somebody asks.
+inline void Simulation::disturb(const Item& item) {
+  const bool waits = item.kind >= Kind::error_of_api && item.kind <= Kind::fetch_hidden;
+  const int64_t over = waits ? kBegin + plan_.span : now + item.ms;
+  const int64_t until = over + broker.config().lock_ms + 3000;
+  for (const auto& oracle : oracles) oracle->disturb(until, static_cast<int>(1 + item.c % 6));
+}
+
+// ---- records
+
+inline void Simulation::append(const Part& part, const std::vector<uint32_t>& sizes,
+                               const minibroker::BatchOptions& options) {
+  const Uuid id = broker.topic_id(part.topic);
+  const int64_t base = broker.end_offset(part.topic, part.partition);
+  std::vector<minibroker::Rec> batch;
+  int64_t offset = base;
+  for (uint32_t size : sizes) {
+    minibroker::Rec rec;
+    const uint64_t tag = ++tags_;
+    rec.value = std::to_string(tag) + ":";
+    rec.value->resize(std::max<size_t>(size, rec.value->size()), 'x');
+    if (tag % 3 == 0) rec.key = "key";
+    for (const auto& oracle : oracles) {
+      Fact& f = oracle->fact(id, part.partition, offset);
+      f.data = !options.control;
+      f.corrupt = options.corrupt_crc;
+      f.aborted = options.aborted;
+      f.tag = tag;
+      f.bytes = static_cast<uint32_t>(rec.value->size());
+    }
+    batch.push_back(rec);
+    ++offset;
+  }
+  broker.tick(now);
+  broker.append(part.topic, part.partition, batch, options);
+}
+
+inline void Simulation::produce(const Item& item) {
+  const std::vector<Part> all = parts();
+  if (all.empty()) return;
+  Dice dice(seed_ * 1000 + static_cast<uint64_t>(item.number), 3);
+  minibroker::BatchOptions options;
+  uint32_t count = 1 + item.b % (dice.chance(20) ? 200 : 20);
+  uint32_t bytes = dice.chance(20) ? 900 : 1 + item.c % 100;
+  options.control = item.kind == Kind::produce_control;
+  options.aborted = item.kind == Kind::produce_aborted;
+  options.transactional = options.control || options.aborted;
+  options.corrupt_crc = item.kind == Kind::produce_corrupt;
+  if (options.control) count = 1;
+  if (item.kind == Kind::produce_large) {
+    count = 1 + item.b % 3;
+    bytes = 5000;
+  }
+  std::vector<uint32_t> sizes;
+  for (uint32_t i = 0; i < count; ++i) {
+    sizes.push_back(item.kind == Kind::produce_large ? (i == 0 ? bytes : 10)
+                                                     : 1 + dice.below(bytes));
+  }
+  append(all[item.a % all.size()], sizes, options);
+}
+
+inline void Simulation::shorten(const Item& item) {
+  const std::vector<Part> all = parts();
+  if (all.empty()) return;
+  const Part& part = all[item.a % all.size()];
+  const minibroker::Topic& topic = broker.topics().at(part.topic);
+  const minibroker::PartitionLog& log = topic.partitions[static_cast<size_t>(part.partition)];
+  if (log.batches.size() < 2) return;  // the newest segment is never compacted
+  disturb(item);
+  broker.tick(now);
+  if (item.kind == Kind::compact) {
+    const minibroker::LogBatch& batch = log.batches[item.b % (log.batches.size() - 1)];
+    const int64_t first = batch.base;
+    const int64_t last = batch.last;
+    for (const auto& oracle : oracles) oracle->forget(topic.id, part.partition, first, last);
+    return broker.remove_batches(part.topic, part.partition, first, last);
+  }
+  const int64_t start = log.log_start + (log.end - log.log_start) * (item.b % 100 + 1) / 100;
+  for (const auto& oracle : oracles) oracle->forget(topic.id, part.partition, 0, start - 1);
+  broker.set_log_start(part.topic, part.partition, start);
+}
+
+// ---- nodes
+
+inline void Simulation::restart_node(int node, int64_t ms, bool quiet) {
+  if (!broker.node_up(node)) return;
+  if (quiet) {  // its machine is gone: members hear nothing more
+    for (int conn : network.of_node(node)) network.lose(conn, now);
+    network.silence(node, now + ms);
+  }
+  broker.stop_node(node, now);
+  after(ms, [this, node] { broker.start_node(node); });
+}
+
+inline void Simulation::restart_all(const Item& item) {
+  for (int node : broker.node_ids()) restart_node(node, item.ms, false);
+  if (item.b % 2 == 0) return;
+  for (int node : broker.node_ids()) {
+    const minibroker::Endpoint e = broker.endpoint(node);
+    const int base = broker.config().base_port;
+    const int port = e.port >= base + kOtherPorts ? e.port - kOtherPorts : e.port + kOtherPorts;
+    broker.set_node_address(node, e.host, port);
+  }
+}
+
+inline void Simulation::apply_to_node(const Item& item) {
+  const std::vector<int> nodes = broker.node_ids();
+  const int node = nodes[item.a % nodes.size()];
+  const int other = nodes[item.b % nodes.size()];
+  switch (item.kind) {
+    case Kind::node_restart: return restart_node(node, item.ms, item.b % 3 == 0);
+    case Kind::all_restart: return restart_all(item);
+    case Kind::coordinator_move:
+      if (broker.node_up(node)) broker.move_coordinator(node);
+      return;
+    case Kind::coordinator_lie:
+      broker.name_coordinator(node, other);
+      return after(item.ms, [this, node] { broker.name_coordinator(node, -1); });
+    default:
+      broker.group_coordinator().forget_group(group_of(*oracles[item.a % oracles.size()]));
+      return;
+  }
+}
+
+// ---- topics
+
+inline void Simulation::apply_to_topic(const Item& item) {
+  const std::vector<Part> all = parts();
+  if (all.empty()) return;
+  const Part part = all[item.a % all.size()];
+  const std::vector<int> nodes = broker.node_ids();
+  const int node = nodes[item.b % nodes.size()];
+  switch (item.kind) {
+    case Kind::leader_move:
+      if (broker.node_up(node)) {
+        broker.move_leader(part.topic, part.partition, node, item.c % 2 == 0);
+      }
+      return;
+    case Kind::leader_gone:
+      broker.move_leader(part.topic, part.partition, -1, false);
+      return after(item.ms, [this, part] {
+        const auto t = broker.topics().find(part.topic);
+        if (t == broker.topics().end()) return;
+        if (static_cast<size_t>(part.partition) >= t->second.partitions.size()) return;
+        if (broker.leader_of(part.topic, part.partition) >= 0) return;
+        for (int n : broker.node_ids()) {
+          if (broker.node_up(n)) return broker.move_leader(part.topic, part.partition, n, true);
+        }
+      });
+    case Kind::topic_remake: {
+      const int count = static_cast<int>(1 + item.b % 4);
+      for (const auto& oracle : oracles) oracle->forget_topic(broker.topic_id(part.topic));
+      broker.tick(now);
+      broker.delete_topic(part.topic);
+      return after(item.ms, [this, part, count] {
+        broker.add_topic(part.topic, count, now);
+        remember_names();
+      });
+    }
+    default: {
+      if (all.size() <= 14) broker.add_partitions(part.topic, static_cast<int>(1 + item.b % 2));
+      return;
+    }
+  }
+}
+
+// ---- errors
+
+inline void Simulation::apply_error(const Item& item) {
+  static const int16_t of_share[] = {-1, 3, 6, 7, 14, 15, 16, 56, 100, 122, 123, 133, 999};
+  static const int16_t of_versions[] = {-1, 7, 14, 15, 999};
+  static const int16_t of_heartbeat[] = {14, 15, 16, 25, 69, 110};
+  static const int16_t of_fetch[] = {-1, 3, 5, 6, 7, 29, 56, 74, 75, 100, 999};
+  static const int16_t of_acks[] = {-1, 3, 6, 7, 14, 15, 16, 29, 42, 69, 74, 100, 121, 124, 999};
+  const auto pick = [&](const auto& all) { return all[item.b % (sizeof all / sizeof *all)]; };
+  const int times = static_cast<int>(1 + item.c % 6);
+  const std::vector<Part> all = parts();
+  const int16_t api = kApis[item.a % (sizeof kApis / sizeof *kApis)];
+  switch (item.kind) {
+    case Kind::error_of_api:
+      if (api == minibroker::kShareGroupHeartbeat) {
+        return broker.fail_next(api, pick(of_heartbeat), times);
+      }
+      if (api == minibroker::kFindCoordinator) {
+        return broker.fail_next(api, item.b % 2 == 0 ? int16_t{14} : int16_t{15}, times);
+      }
+      if (api == minibroker::kApiVersions) return broker.fail_next(api, pick(of_versions), times);
+      if (api == minibroker::kMetadata) return broker.fail_next(api, pick(of_fetch), times);
+      return broker.fail_next(api, pick(of_share), times);
+    case Kind::answers_lost: return broker.lose_answers(api, times, item.b % 2 == 0);
+    case Kind::fetch_hidden: return broker.hide_next_fetch(times, item.ms / 10);
+    case Kind::throttle:
+      broker.set_throttle(1 + item.c);
+      return after(item.ms, [this] { broker.set_throttle(0); });
+    default: break;
+  }
+  if (all.empty()) return;
+  const Part& part = all[item.a % all.size()];
+  if (item.kind == Kind::error_of_fetch) {
+    return broker.fail_partition(part.topic, part.partition, pick(of_fetch), times);
+  }
+  broker.fail_acks(part.topic, part.partition, pick(of_acks), times);
+}
+
+// ---- members
+
+inline void Simulation::apply_to_member(const Item& item) {
+  Member& m = *members[item.a % members.size()];
+  if (!m.running()) return;
+  switch (item.kind) {
+    case Kind::session_drop: return broker.drop_session(m.group, m.member_id());
+    case Kind::member_put_out:
+      return broker.group_coordinator().remove_member(m.group, m.member_id());
+    case Kind::member_kill:
+      m.kill(item.b % 2 == 0, now + item.ms);
+      m.start_at = now + static_cast<int64_t>(item.c % 3) * 1000;
+      return;
+    case Kind::member_close:
+      m.close_then_start = true;
+      m.pause_ms = item.ms;
+      return m.begin_close(5000);
+    case Kind::member_freeze: return m.freeze(item.ms);
+    case Kind::clock_jump: return m.jump(item.ms);
+    case Kind::clock_still: return m.stand_still(now + item.ms);
+    case Kind::unsubscribe:
+      static_cast<void>(m.consumer().unsubscribe());
+      m.resubscribe_at = now + item.ms;
+      return;
+    default:
+      m.topics.clear();
+      for (size_t t = 0; t < topics.size(); ++t) {
+        if ((item.b >> t & 1) != 0) m.topics.push_back(topics[t]);
+      }
+      if (m.topics.empty()) m.topics = topics;
+      return m.subscribe();
+  }
+}
+
+// ---- the network
+
+inline void Simulation::apply_to_network(const Item& item) {
+  const std::vector<int> nodes = broker.node_ids();
+  const int node = nodes[item.a % nodes.size()];
+  const auto member = static_cast<int>(item.a % members.size());
+  const std::vector<int> conns = network.of_member(member);
+  switch (item.kind) {
+    case Kind::net_refuse: return network.refuse(node, now + item.ms);
+    case Kind::net_silent: return network.silence(node, now + item.ms);
+    case Kind::node_hold:
+      for (int conn : network.of_node(node)) network.hold(conn, now + item.ms);
+      return network.silence(node, now + item.ms);
+    case Kind::net_hold:
+      for (int conn : conns) network.hold(conn, now + item.ms);
+      return;
+    default: break;
+  }
+  if (conns.empty()) return;
+  const int conn = conns[item.b % conns.size()];
+  if (item.kind == Kind::net_cut) {
+    return network.cut_after(conn, item.c % 2 == 1, item.c, item.ms);
+  }
+  if (item.kind == Kind::net_half_close) return network.half_close(conn);
+  network.lose(conn, now + item.ms);
+}
+
+}  // namespace sim
+
+#endif  // KSHARE_SIM_HAPPENINGS_HPP

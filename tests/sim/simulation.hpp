@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        one simulation: a cluster, a network, groups of members, and a plan of what happens
+//              to them, all of it drawn from a seed; then calm, and the oracles' last questions.
+// Flow:        seed, plan -> run() -> empty, or what is wrong.
+// Memory:      the tests' own.
+// Valid until: a Simulation runs once.
+// Errors:      wrong() says the first.
+#ifndef KSHARE_SIM_SIMULATION_HPP
+#define KSHARE_SIM_SIMULATION_HPP
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "member.hpp"
+#include "plan.hpp"
+
+namespace sim {
+
+class Simulation {
+ public:
+  Simulation(uint64_t seed, const Plan& plan, bool verbose)
+      : seed_(seed), plan_(plan), verbose_(verbose), dice_(seed, 1), broker(draw_config()),
+        network(broker, now, seed), wire_(now) {
+    network.tap = &wire_;
+    wire_.verbose = verbose;
+    network.habits = draw_network();
+    wire_.life_of = [this](int member) { return members[static_cast<size_t>(member)]->life(); };
+    draw_topics();
+    draw_groups();
+    broker.on_acquire = [this](const minibroker::AcquireEvent&) { ++acquisitions_; };
+  }
+
+  // What is wrong; empty if nothing is.
+  std::string run() {
+    for (const Item& item : plan_.items) {
+      run_until([&] { return false; }, item.at + kBegin - now);
+      if (!wrong().empty()) return wrong();
+      if (verbose_) std::printf("%7lld  %s\n", static_cast<long long>(now), item.text().c_str());
+      apply(item);
+    }
+    run_until([] { return false; }, plan_.span + kBegin - now);
+    calm_down();
+    const bool settled = run_until([this] { return all_settled(); }, kCalmMs);
+    if (verbose_ && !settled) print_state();
+    if (wrong().empty() && !settled) fail("no end in " + std::to_string(kCalmMs) + " ms of calm");
+    if (wrong().empty()) close_all();
+    if (wrong().empty()) check_end();
+    return wrong();
+  }
+
+  uint64_t handed() const {
+    uint64_t sum = 0;
+    for (const auto& oracle : oracles) sum += oracle->handed;
+    return sum;
+  }
+  uint64_t turns = 0;
+  int64_t now = 1000;
+
+ private:
+  static constexpr int64_t kBegin = 1000;
+  static constexpr int64_t kCalmMs = 240000;
+
+  struct Timer {
+    int64_t at;
+    std::function<void()> act;
+  };
+
+  // ---- what there is
+
+  minibroker::Config draw_config() {
+    minibroker::Config c = dice_.chance(25) ? minibroker::kafka_4_1() : minibroker::Config();
+    c.seed = seed_;
+    c.nodes = static_cast<int>(dice_.one_of({1, 2, 3, 3, 3, 4}));
+    c.lock_ms = dice_.one_of<int64_t>({1000, 3000, 10000, 10000});
+    c.delivery_limit = dice_.one_of({5, 5, 10, 50});
+    c.max_record_locks = dice_.one_of({100, 2000, 2000});
+    c.read_committed = dice_.chance(30);
+    c.renew_enabled = dice_.chance(80);
+    c.session_timeout_ms = dice_.one_of<int64_t>({6000, 15000, 45000});
+    c.heartbeat_interval_ms = dice_.one_of({500, 1000, 5000});
+    c.assignment_delay_ms = dice_.one_of<int64_t>({0, 1000});
+    c.init_delay_ms = dice_.one_of<int64_t>({0, 100, 700});
+    c.max_api_versions_version = dice_.one_of({c.max_api_versions_version, 4});
+    c.partial_batches = dice_.chance(80);
+    c.zombie_polls = dice_.chance(30);
+    c.acks_first = dice_.chance(30);
+    c.release_wakes = dice_.chance(50);
+    c.unload_empty_groups = dice_.chance(70);
+    c.failover = dice_.chance(60);
+    return c;
+  }
+  Network::Habits draw_network() {
+    Network::Habits h;
+    h.delay_most = dice_.one_of<int64_t>({0, 1, 5, 50});
+    h.delay_least = dice_.chance(50) ? 0 : h.delay_most / 2;
+    h.split_percent = dice_.one_of<uint32_t>({0, 10, 60});
+    h.buffer = dice_.one_of<size_t>({200, 4096, 65536});
+    return h;
+  }
+  void draw_topics() {
+    const int64_t count = dice_.between(1, 3);
+    for (int64_t i = 0; i < count; ++i) {
+      topics.push_back("topic" + std::to_string(i));
+      if (dice_.chance(90)) broker.add_topic(topics.back(), static_cast<int>(dice_.between(1, 5)));
+      else late_topics_.push_back(topics.back());
+    }
+    remember_names();
+  }
+  void draw_groups() {
+    const bool calm = seed_ % 8 == 0;
+    const int64_t groups = dice_.chance(25) ? 2 : 1;
+    for (int64_t g = 0; g < groups; ++g) {
+      oracles.push_back(std::make_unique<Oracle>(now));
+      Oracle& oracle = *oracles.back();
+      oracle.read_committed = broker.config().read_committed;
+      oracle.delivery_limit = broker.config().delivery_limit;
+      oracle.lock_ms = broker.config().lock_ms;
+      const int64_t count = dice_.between(1, groups == 1 ? 4 : 2);
+      for (int64_t i = 0; i < count; ++i) add_member(oracle, g, calm);
+    }
+    remember_names();
+  }
+  void add_member(Oracle& oracle, int64_t group, bool calm) {
+    const auto index = static_cast<int>(members.size());
+    members.push_back(std::make_unique<Member>(index, network, oracle, now, seed_));
+    Member& m = *members.back();
+    m.habits = Habits::draw(dice_, broker.config().lock_ms, calm);
+    if (broker.config().max_share_fetch_version < 2) {
+      m.habits.options.acquire_mode = kshare::AcquireMode::batch_optimized;
+    }
+    m.group = "group" + std::to_string(group);
+    m.verbose = verbose_;
+    m.topics = topics;
+    m.bootstrap = bootstrap();
+    m.start_at = now + (calm ? 0 : dice_.one_of<int64_t>({0, 0, 100, 3000}));
+    if (!calm || m.habits.hold > 0) oracle.calm = false;
+    const minibroker::Config& c = broker.config();
+    const bool can_renew = m.habits.options.auto_renew && c.renew_enabled &&
+                           c.max_share_fetch_version >= 2 && m.habits.work_ms <= c.lock_ms / 20;
+    if (!can_renew || c.lock_ms < 10000) oracle.calm = false;
+    if (!can_renew && !oracle.calm) oracle.gives_back = true;
+  }
+  // The ports of today, and those at which all may come back.
+  std::string bootstrap() const {
+    const int base = broker.config().base_port;
+    std::string list = "127.0.0.1:" + std::to_string(base);
+    if (broker.config().nodes > 1) list += ",127.0.0.1:" + std::to_string(base + 1);
+    return list + ",127.0.0.1:" + std::to_string(base + kOtherPorts);
+  }
+  void remember_names() {
+    for (const auto& topic : broker.topics()) {
+      for (const auto& oracle : oracles) oracle->names[topic.second.id] = topic.first;
+    }
+  }
+
+  // ---- time
+
+  const std::string& wrong() {
+    if (wrong_.empty() && !broker.violations().empty()) wrong_ = broker.violations().front();
+    for (const auto& oracle : oracles) {
+      if (wrong_.empty()) wrong_ = oracle->wrong();
+    }
+    return wrong_;
+  }
+  void fail(const std::string& what) { oracles.front()->fault(what); }
+  void after(int64_t ms, std::function<void()> act) {
+    timers_.push_back({now + ms, std::move(act)});
+  }
+
+  template <typename Done>
+  bool run_until(const Done& done, int64_t for_ms) {
+    const int64_t end = now + for_ms;
+    while (!done()) {
+      if (now >= end || !wrong().empty()) return false;
+      step(end);
+    }
+    return true;
+  }
+  void step(int64_t end) {
+    fire_timers();
+    broker.tick(now);
+    network.pump();
+    for (const auto& member : members) {
+      Member& m = *member;
+      m.go_on();
+      if (!m.running() && m.start_at <= now) m.start();
+      if (m.is_due()) {
+        m.turn();
+        ++turns;
+      }
+    }
+    network.pump();
+    int64_t next = std::min(broker.next_deadline(), network.next_deadline());
+    for (const auto& m : members) next = std::min(next, m->is_due() ? now : m->due_at());
+    for (const Timer& timer : timers_) next = std::min(next, timer.at);
+    if (next <= now && ++still_ < kTurnsMost) return;
+    if (still_ >= kTurnsMost) fail("more than " + std::to_string(kTurnsMost) + " turns in 1 ms");
+    still_ = 0;
+    now = std::min(end, std::max(next, now + 1));
+  }
+  void fire_timers() {
+    for (size_t i = 0; i < timers_.size();) {
+      if (timers_[i].at > now) {
+        ++i;
+        continue;
+      }
+      const auto act = std::move(timers_[i].act);
+      timers_.erase(timers_.begin() + static_cast<std::ptrdiff_t>(i));
+      act();
+    }
+  }
+
+  // ---- the end
+
+  void calm_down() {
+    if (verbose_) std::printf("%7lld  calm\n", static_cast<long long>(now));
+    while (!timers_.empty()) {  // what was to end later ends now
+      const auto act = std::move(timers_.front().act);
+      timers_.erase(timers_.begin());
+      act();
+    }
+    for (int16_t api : kApis) broker.clear_faults(api);
+    for (const auto& t : broker.topics()) {
+      for (size_t p = 0; p < t.second.partitions.size(); ++p) {
+        broker.fail_partition(t.first, static_cast<int>(p), 0, 0);
+        broker.fail_acks(t.first, static_cast<int>(p), 0, 0);
+      }
+    }
+    broker.hide_next_fetch(0, 0);
+    broker.set_throttle(0);
+    network.be_calm();
+    for (const std::string& topic : late_topics_) broker.add_topic(topic, 1, now);
+    remember_names();
+    for (const auto& m : members) {
+      m->become_calm();
+      if (!m->running()) m->start_at = std::min(m->start_at, now + 100);
+      m->topics = topics;
+      if (m->running()) m->resubscribe_at = now;
+    }
+  }
+  bool all_settled() {
+    for (const auto& m : members) {
+      if (!m->running() || m->is_closing() || m->consumer().unsettled() != 0) return false;
+    }
+    for (const auto& oracle : oracles) {
+      if (!is_settled(group_of(*oracle))) return false;
+    }
+    return true;
+  }
+  void print_state() {
+    for (const auto& m : members) {
+      if (!m->running()) continue;
+      std::printf("         member %d: assigned %u, unsettled %u, held %u, %s\n", m->index(),
+                  m->consumer().assignment_count(), m->consumer().unsettled(),
+                  m->consumer().held_count(), m->group.c_str());
+    }
+    for (const auto& oracle : oracles) {
+      for (const Part& part : parts()) {
+        const auto c = broker.counts(group_of(*oracle), part.topic, part.partition);
+        std::printf("         %s %s[%d] led by %d: %lld available, %lld acquired\n",
+                    group_of(*oracle).c_str(), part.topic.c_str(), part.partition,
+                    broker.leader_of(part.topic, part.partition),
+                    static_cast<long long>(c.available), static_cast<long long>(c.acquired));
+      }
+    }
+  }
+  std::string group_of(const Oracle& oracle) const {
+    for (const auto& m : members) {
+      if (&m->oracle == &oracle) return m->group;
+    }
+    return "";
+  }
+  bool is_settled(const std::string& group) const {
+    for (const auto& t : broker.topics()) {
+      for (size_t p = 0; p < t.second.partitions.size(); ++p) {
+        const auto counts = broker.counts(group, t.first, static_cast<int>(p));
+        if (counts.available != 0 || counts.acquired != 0) return false;
+      }
+    }
+    return true;
+  }
+  void close_all() {
+    for (const auto& m : members) m->begin_close(5000);
+    const auto closed = [this] {
+      for (const auto& m : members) {
+        if (m->running()) return false;
+      }
+      return true;
+    };
+    if (!run_until(closed, 6000) && wrong().empty()) fail("close() does not end");
+    // Those that were killed are members until their session has ended.
+    run_until([] { return false; }, broker.config().session_timeout_ms + 30000);
+    for (int node : broker.node_ids()) {
+      if (broker.sessions(node) != 0) fail("a share session is left after all have closed");
+    }
+    for (const auto& m : members) {
+      if (!broker.group_coordinator().members(m->group).empty()) fail("a member is left");
+    }
+  }
+  void check_end() {
+    for (const auto& oracle : oracles) {
+      const std::string group = group_of(*oracle);
+      oracle->check_end([&](const Place& place) {
+        const auto state = broker.state_of(group, oracle->names.at(std::get<0>(place)),
+                                           std::get<1>(place), std::get<2>(place));
+        return state.state == minibroker::State::Acknowledged ||
+               state.state == minibroker::State::Archived;
+      });
+    }
+    for (const std::string& note : broker.notes()) {
+      // Acks that are left when a connection is back go through a session that is empty.
+      if (note != "a session is opened without partitions") fail("a pointless request: " + note);
+    }
+  }
+
+  // ---- what happens: happenings.hpp
+
+  struct Part {
+    std::string topic;
+    int partition;
+  };
+  std::vector<Part> parts() const;
+  void apply(const Item& item);
+  void produce(const Item& item);
+  void append(const Part& part, const std::vector<uint32_t>& sizes,
+              const minibroker::BatchOptions& options);
+  void shorten(const Item& item);
+  void disturb(const Item& item);
+  void apply_to_node(const Item& item);
+  void apply_to_member(const Item& item);
+  void apply_to_topic(const Item& item);
+  void apply_to_network(const Item& item);
+  void apply_error(const Item& item);
+  void restart_node(int node, int64_t ms, bool quiet);
+  void restart_all(const Item& item);
+
+  static constexpr int kOtherPorts = 500;
+  static constexpr int kTurnsMost = 20000;
+  static constexpr int16_t kApis[] = {
+      minibroker::kFetch,       minibroker::kMetadata,   minibroker::kFindCoordinator,
+      minibroker::kApiVersions, minibroker::kShareFetch, minibroker::kShareAcknowledge,
+      minibroker::kShareGroupHeartbeat};
+
+  const uint64_t seed_;
+  const Plan plan_;
+  const bool verbose_;
+  Dice dice_;
+  std::string wrong_;
+  uint64_t acquisitions_ = 0;
+  uint64_t tags_ = 0;
+  int still_ = 0;
+  std::vector<Timer> timers_;
+  std::vector<std::string> late_topics_;
+
+ public:
+  minibroker::Broker broker;
+  Network network;
+  std::vector<std::string> topics;
+  std::vector<std::unique_ptr<Oracle>> oracles;
+  std::vector<std::unique_ptr<Member>> members;
+
+ private:
+  Wire wire_;
+};
+
+}  // namespace sim
+
+#include "happenings.hpp"
+
+#endif  // KSHARE_SIM_SIMULATION_HPP

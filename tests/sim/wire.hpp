@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+// What:        reads along on every connection: what a member asks for and acknowledges, and what
+//              it has been told, octet by octet.
+// Flow:        Network -> Wire -> Oracle; requests that brought nothing -> idle().
+// Memory:      frames until they are complete, what an answer tells until its octets were read.
+// Valid until: Lives and Oracles must outlive it.
+// Errors:      Oracle::fault().
+#ifndef KSHARE_SIM_WIRE_HPP
+#define KSHARE_SIM_WIRE_HPP
+
+#include <cstdio>
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "network.hpp"
+#include "oracle.hpp"
+
+namespace sim {
+
+// One consumer from its start to its end, as the wire sees it.
+struct Life {
+  uint64_t id = 0;
+  Oracle* oracle = nullptr;
+  uint32_t slot_bytes = 0;
+  std::function<int64_t()> clock;
+  uint64_t requests = 0;
+  uint64_t acks_ok = 0;  // of records that had been handed out
+  std::deque<int64_t> idle;  // when requests brought nothing, in the last second of the world
+  size_t idle_most = 0;
+};
+
+class Wire final : public Tap {
+ public:
+  explicit Wire(const int64_t& now) : now_(now) {}
+
+  std::function<Life*(int member)> life_of;
+  bool verbose = false;
+  static constexpr size_t kIdleMost = 300;  // requests a second that bring nothing
+
+  void opened(int conn, int member, int node) override {
+    Line& line = lines_[conn];
+    line.life = life_of(member);
+    line.node = node;
+    line.member = member;
+  }
+  void offered(int conn) override {
+    Line& line = lines_[conn];
+    if (line.offered_at < 0) line.offered_at = line.life->clock();
+  }
+  void sent(int conn, const char* data, size_t size) override {
+    Line& line = lines_[conn];
+    line.up.append(data, size);
+    std::string frame;
+    while (take_frame(line.up, frame)) {
+      request(line, frame);
+      line.offered_at = line.up.empty() ? -1 : line.life->clock();
+    }
+  }
+  void answered(int conn, const std::string& bytes) override {
+    Line& line = lines_[conn];
+    line.down += bytes;
+    std::string frame;
+    while (take_frame(line.down, frame)) {
+      answer(line, frame);
+      line.told += 4 + frame.size();
+    }
+  }
+  void read(int conn, size_t size) override {
+    Line& line = lines_[conn];
+    line.heard += size;
+    while (!line.news.empty() && line.news.front().at <= line.heard) {
+      const auto tell = std::move(line.news.front().tell);
+      line.news.pop_front();
+      tell();
+    }
+  }
+
+ private:
+  struct Request {
+    minibroker::RequestHeader header;
+    minibroker::ShareRequest share;
+    bool is_share = false;
+    bool useful = false;  // it carries acks
+    int64_t asked = 0;    // on the member's clock
+  };
+  struct News {
+    size_t at;  // true once so many octets were read
+    std::function<void()> tell;
+  };
+  struct Line {
+    Life* life = nullptr;
+    int member = -1;
+    int node = -1;
+    std::string up, down;
+    std::deque<Request> asked;
+    size_t told = 0;   // octets of complete answers
+    size_t heard = 0;  // octets that the member has read
+    std::deque<News> news;
+    int64_t offered_at = -1;  // on the member's clock: the request that is leaving
+    int64_t first_read = 0;  // on the member's clock: the first octet of the newest answer
+  };
+  using Parts = std::vector<minibroker::TopicPartition>;
+
+  static bool take_frame(std::string& bytes, std::string& frame) {
+    if (bytes.size() < 4) return false;
+    const auto size = static_cast<size_t>(minibroker::Reader(bytes).i32());
+    if (bytes.size() < 4 + size) return false;
+    frame = bytes.substr(4, size);
+    bytes.erase(0, 4 + size);
+    return true;
+  }
+  static Place place_of(const minibroker::TopicPartition& tp, int64_t offset) {
+    return Place{tp.first, tp.second, offset};
+  }
+  template <typename Each>
+  static void each_ack(const minibroker::SharePart& part, const Each& each) {
+    for (const minibroker::AckBatch& batch : part.acks) {
+      for (int64_t o = batch.first; o <= batch.last; ++o) {
+        const size_t at = batch.types.size() == 1 ? 0 : static_cast<size_t>(o - batch.first);
+        each(place_of(part.tp, o), batch.types.at(at));
+      }
+    }
+  }
+
+  void request(Line& line, const std::string& frame) {
+    minibroker::Reader in(frame);
+    Request r;
+    r.header = minibroker::decode_header(in);
+    if (minibroker::flexible_request(r.header.key, r.header.version)) in.tags();
+    r.is_share = r.header.key == minibroker::kShareFetch ||
+                 r.header.key == minibroker::kShareAcknowledge;
+    r.asked = line.offered_at;
+    if (r.is_share) {
+      r.share = r.header.key == minibroker::kShareFetch
+                    ? minibroker::decode_share_fetch(in, r.header.version)
+                    : minibroker::decode_share_acknowledge(in, r.header.version);
+      Life& life = *line.life;
+      r.useful = r.share.any_acks();
+      if (r.useful && r.share.epoch == 0) life.oracle->fault("acknowledgements in epoch 0");
+      for (const minibroker::SharePart& part : r.share.parts) {
+        each_ack(part, [&](const Place& place, int8_t type) {
+          life.oracle->ack_sent(life.id, line.node, place, type, line.offered_at, life.slot_bytes);
+        });
+      }
+    }
+    if (verbose) print(line, r);
+    ++line.life->requests;
+    if (!r.useful) idle(*line.life);
+    line.asked.push_back(std::move(r));
+  }
+  void print(const Line& line, const Request& r) const {
+    std::printf("%7lld  member %d -> node %d: api %d", static_cast<long long>(now_), line.member,
+                line.node, r.header.key);
+    if (r.is_share) {
+      std::printf(", epoch %d, wait %d ms, records %d", r.share.epoch, r.share.max_wait_ms,
+                  r.share.max_records);
+      for (const minibroker::SharePart& part : r.share.parts) {
+        std::printf(" [%d]", part.tp.second);
+        for (const minibroker::AckBatch& b : part.acks) {
+          std::printf(" %lld-%lld:%d", static_cast<long long>(b.first),
+                      static_cast<long long>(b.last), b.types.front());
+        }
+      }
+      for (const minibroker::TopicPartition& tp : r.share.forgotten) {
+        std::printf(" -[%d]", tp.second);
+      }
+    }
+    std::printf("\n");
+  }
+  // A request that carries nothing counts until its answer brings something.
+  void idle(Life& life) {
+    while (!life.idle.empty() && life.idle.front() <= now_ - 1000) life.idle.pop_front();
+    life.idle.push_back(now_);
+    life.idle_most = std::max(life.idle_most, life.idle.size());
+    if (life.idle.size() > kIdleMost) {
+      life.oracle->fault("more than " + std::to_string(kIdleMost) + " requests for nothing in 1 s");
+    }
+  }
+
+  void answer(Line& line, const std::string& frame) {
+    minibroker::Reader in(frame);
+    const int32_t correlation = in.i32();
+    while (!line.asked.empty() && line.asked.front().header.correlation != correlation) {
+      line.asked.pop_front();
+    }
+    if (line.asked.empty()) return;
+    const Request r = std::move(line.asked.front());
+    line.asked.pop_front();
+    if (verbose) {
+      std::printf("%7lld  member %d <- node %d: answer to api %d, %zu octets\n",
+                  static_cast<long long>(now_), line.member, line.node, r.header.key, frame.size());
+    }
+    if (!r.is_share) {
+      if (r.header.key == minibroker::kFetch && frame.size() > 200) {  // records read again
+        if (!line.life->idle.empty()) line.life->idle.pop_back();
+      }
+      return;
+    }
+    in.tags();
+    Line* its = &line;
+    line.news.push_back({line.told + 1, [its] { its->first_read = its->life->clock(); }});
+    if (r.header.key == minibroker::kShareFetch) fetched(line, r, in, frame.size());
+    else acknowledged(line, r, in, frame.size());
+  }
+  void fetched(Line& line, const Request& r, minibroker::Reader& in, size_t size) {
+    in.i32();
+    const int16_t top = in.i16();
+    in.nullable_string(true);
+    const int64_t lock_ms = in.i32();
+    bool any = false;
+    for (int64_t t = in.array(true); t > 0 && in.ok(); --t) {
+      const Uuid id = in.uuid();
+      for (int64_t p = in.array(true); p > 0 && in.ok(); --p) {
+        any = part_fetched(line, r, in, id, size, lock_ms) || any;
+      }
+      in.tags();
+    }
+    if (any && !r.useful && !line.life->idle.empty()) line.life->idle.pop_back();
+    if (top != 0) refused(line, r, top, size);
+  }
+  bool part_fetched(Line& line, const Request& r, minibroker::Reader& in, const Uuid& id,
+                    size_t size, int64_t lock_ms) {
+    const minibroker::TopicPartition tp{id, in.i32()};
+    in.i16();
+    in.nullable_string(true);
+    const int16_t ack_error = in.i16();
+    in.nullable_string(true);
+    in.i32();
+    in.i32();
+    in.tags();
+    Line* its = &line;
+    line.news.push_back({line.told + 4 + size - in.left(),
+                         [=] { result(*its, r, tp, ack_error, lock_ms); }});
+    in.nullable_string(true);
+    std::vector<minibroker::Acquired> ranges;
+    for (int64_t n = in.array(true); n > 0 && in.ok(); --n) {
+      const int64_t first = in.i64();
+      const int64_t last = in.i64();
+      ranges.push_back({first, last, in.i16()});
+      in.tags();
+    }
+    in.tags();
+    line.news.push_back({line.told + 4 + size - in.left(), [=] {
+      for (const minibroker::Acquired& a : ranges) {
+        its->life->oracle->acquired(its->life->id, its->node, place_of(tp, a.first), a.last,
+                                    a.count, its->life->clock(), r.asked, its->first_read, lock_ms);
+      }
+    }});
+    return !ranges.empty();
+  }
+  void acknowledged(Line& line, const Request& r, minibroker::Reader& in, size_t size) {
+    in.i32();
+    const int16_t top = in.i16();
+    in.nullable_string(true);
+    const int64_t lock_ms = r.header.version >= 2 ? in.i32() : 0;
+    for (int64_t t = in.array(true); t > 0 && in.ok(); --t) {
+      const Uuid id = in.uuid();
+      for (int64_t p = in.array(true); p > 0 && in.ok(); --p) {
+        const minibroker::TopicPartition tp{id, in.i32()};
+        const int16_t error = in.i16();
+        in.nullable_string(true);
+        in.i32();
+        in.i32();
+        in.tags();
+        in.tags();
+        Line* its = &line;
+        line.news.push_back({line.told + 4 + size - in.left(),
+                             [=] { result(*its, r, tp, error, lock_ms); }});
+      }
+      in.tags();
+    }
+    if (top != 0) refused(line, r, top, size);
+  }
+  // The outcome of what was acknowledged of one partition.
+  static void result(Line& line, const Request& r, const minibroker::TopicPartition& tp,
+                     int16_t error, int64_t lock_ms) {
+    Life& life = *line.life;
+    for (const minibroker::SharePart& part : r.share.parts) {
+      if (part.tp != tp) continue;
+      each_ack(part, [&](const Place& place, int8_t type) {
+        if (life.oracle->ack_answered(life.id, place, type, 0, error)) ++life.acks_ok;
+        if (type == minibroker::kRenew && error == 0 && lock_ms > 0) {
+          life.oracle->renewed(life.id, place, r.asked, line.first_read);
+        }
+      });
+    }
+  }
+  void refused(Line& line, const Request& r, int16_t top, size_t size) {
+    Line* its = &line;
+    line.news.push_back({line.told + 4 + size, [=] {
+      for (const minibroker::SharePart& part : r.share.parts) {
+        each_ack(part, [&](const Place& place, int8_t type) {
+          static_cast<void>(
+              its->life->oracle->ack_answered(its->life->id, place, type, top, 0));
+        });
+      }
+    }});
+  }
+
+  const int64_t& now_;
+  std::map<int, Line> lines_;
+};
+
+}  // namespace sim
+
+#endif  // KSHARE_SIM_WIRE_HPP
