@@ -7,8 +7,23 @@
 
 import java.util.ArrayList;
 import java.util.List;
+import org.apache.kafka.common.security.auth.AuthenticationContext;
+import org.apache.kafka.common.security.auth.KafkaPrincipal;
+import org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder;
 
 public final class Node {
+    /** Everybody has the name of the listener that they came in by, so that ACLs can tell them. */
+    public static final class ByListener extends DefaultKafkaPrincipalBuilder {
+        public ByListener() {
+            super(null, null);
+        }
+
+        @Override
+        public KafkaPrincipal build(AuthenticationContext context) {
+            return new KafkaPrincipal(KafkaPrincipal.USER_TYPE, context.listenerName());
+        }
+    }
+
     public static void main(String[] args) throws Exception {
         List<String> format = new ArrayList<>(List.of("format", "--config", args[0],
             "--ignore-formatted"));

@@ -43,9 +43,16 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.GroupIdNotFoundException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 public final class Tool {
@@ -90,6 +97,17 @@ public final class Tool {
         commands.put("group_offsets", this::groupOffsets);
         commands.put("leaders", this::leaders);
         commands.put("move_leader", this::moveLeader);
+        commands.put("grant", in -> get(admin.createAcls(List.of(acl(in))).all()));
+        commands.put("revoke", in ->
+            get(admin.deleteAcls(List.of(acl(in).toFilter())).all()).size());
+    }
+
+    private static AclBinding acl(JsonNode in) {
+        ResourceType type = ResourceType.fromString(text(in, "type"));
+        return new AclBinding(
+            new ResourcePattern(type, text(in, "name"), PatternType.LITERAL),
+            new AccessControlEntry("User:" + text(in, "user"), "*",
+                AclOperation.fromString(text(in, "operation")), AclPermissionType.ALLOW));
     }
 
     public static void main(String[] args) throws Exception {

@@ -69,8 +69,7 @@ def others_flow_while_one_leader_is_frozen(live):
     """A broker that no longer answers holds up only its own partitions."""
     three = live.once(Three)
     live = live.at(three)
-    for internal in '__consumer_offsets', '__share_group_state':
-        three.lead_alone(internal, 1)  # or the freezing would reach coordinators too
+    three.coordinators_on(1)
     live.warm()
     topic = live.topic('frozen', 3, configs=append_time())
     flow = Flow(live, [topic])

@@ -107,11 +107,7 @@ def the_coordinators_broker_is_killed_while_records_flow(live):
     group = live.group('kept', heartbeat_ms=1000, lock_ms=5000)
     while three.coordinator_of(group) == 1:  # the controller's node is to live
         group = live.group('kept', heartbeat_ms=1000, lock_ms=5000)
-    # So are the share coordinators: leaders ask them only now and then once they have moved.
-    for partition, leader in live.admin.leaders('__share_group_state').items():
-        if leader != 1:
-            live.admin.move_leader('__share_group_state', partition, 1, 2, 3)
-    three.wait_leaders('__share_group_state', lambda ids: ids == {1})
+    three.share_state_on_1()  # so are the share coordinators
     flow = Flow(live, [topic], group=group)
     member, = wait_members(live, group, 1)
     victim = three.coordinator_of(group)

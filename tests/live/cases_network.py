@@ -3,10 +3,13 @@
 import time
 
 import kafka
+import netns
 from checks import check_complete, check_settled, wait_members
 from client import check, wait_until
+from ledger import Ledger
 from proxy import Proxy
 from registry import case
+from three import taken
 
 PLACE = '%p %o\\n'
 
@@ -15,13 +18,11 @@ class Proxied:
     """A broker of its own that can only be reached through a proxy."""
 
     def __init__(self, live):
-        self.broker = kafka.Broker(live.version, name='proxied broker')
-        self.proxy = Proxy(self.broker.port)
+        self.proxy = Proxy(0)
         self.bootstrap = f'127.0.0.1:{self.proxy.port}'
-        config = self.broker.config.read_text().replace(
-            f'advertised.listeners=PLAINTEXT://{self.broker.bootstrap}',
-            f'advertised.listeners=PLAINTEXT://{self.bootstrap}')
-        self.broker.config.write_text(config)
+        self.broker = kafka.Broker(live.version, name='proxied broker', doors={
+            'NEAR': self.bootstrap, 'AWAY': f'{netns.SERVER}:{netns.PORT}'})
+        self.proxy.target = self.broker.doors['NEAR']
         self.broker.start()
         self.admin = kafka.Admin(self.bootstrap)
         live.at(self).warm()
@@ -107,21 +108,49 @@ def connections_cut_while_consuming(live):
     check_settled(live, group, topic)
 
 
+class Line:
+    """The way of one client to the proxied broker, which can lose what is on it without a word.
+
+    Packets are dropped between two network namespaces; where these cannot be had, by the proxy.
+    """
+
+    def __init__(self, net, live):
+        try:
+            self._cable = live.opened(netns.Cable())
+        except netns.Unavailable as e:
+            self.bootstrap, self.before = net.bootstrap, []
+            live.note(f'by the proxy ({e})')
+            self.break_off = lambda: net.proxy.freeze('half')
+            return
+        live.opened(Proxy(net.broker.doors['AWAY'], self._cable.listener))
+        self.bootstrap, self.before = f'{netns.SERVER}:{netns.PORT}', self._cable.near
+        self.break_off = self._cable.renumber
+        live.note('in a network namespace')
+
+
 @case(everywhere=True)
 def half_open_connections(live):
     """The old connections hang, the broker has not noticed: new ones go on well before the lock."""
     net = live.once(Proxied)
-    live = live.at(net)
-    topic, group = live.topic('half', 2), live.group('half')
-    live.admin.produce(topic, count=1000)
-    cat = live.cat('cat', group, topic, '-f', PLACE, '-J', '-X', 'client.id=half',
-                   '-X', 'request.timeout.ms=3000')
-    cat.wait_lines(1000)
+    line = Line(net, live)
+    here = live.at(net)
+    topic, group = here.topic('half', 2), here.group('half')
+    here.admin.produce(topic, count=1000)
+    worker = here.program('worker', line.bootstrap, group, topic, 'client.id=half', 'idle_ms=90000',
+                          'request.timeout.ms=3000', before=line.before)
+    wait_until(lambda: len(taken(worker)) == 1000, 20, '1,000 records')
     time.sleep(0.5)
-    net.proxy.freeze('half')
+    line.break_off()
     start = time.monotonic()
-    live.admin.produce(topic, count=1000, first=1000)
-    wait_until(lambda: len(set(cat.pairs())) >= 2000, 25, '2,000 different records')
+    here.admin.produce(topic, count=1000, first=1000)
+    wait_until(lambda: len(taken(worker)) == 2000, 25, '2,000 different records')
     live.note(f'all after {time.monotonic() - start:.1f} s')
-    cat.stop()
-    check_complete(live, topic, sorted(set(cat.pairs())))
+    worker.stop()
+    ledger, report = Ledger([worker]), worker.report()
+    again = len(ledger.all()) - 2000
+    live.note(f'{again} twice, {report["acks_unknown"]} acks unknown')
+    ledger.check_said()
+    ledger.check_every_record(here, [topic])
+    check('no answer in time' in worker.err(), 'no connection was given up')
+    check(again <= report['acks_failed'] + report['acks_unknown'], f'{again} came twice')
+    check_settled(here, group, topic)

@@ -91,11 +91,12 @@ class Broker:
 
     properties: server properties to add or to override. features: {'share.version': 0} and the
     like, given to the formatting of the storage. joins: another node whose controller this one,
-    then a broker alone, belongs to. heap: of its JVM.
+    then a broker alone, belongs to. heap: of its JVM. doors: {name: address}, further listeners
+    that clients know by the address of somebody in between; becomes {name: its own port}.
     """
 
     def __init__(self, version=DEFAULT_VERSION, properties=None, features=None, name='broker',
-                 node_id=1, joins=None, heap='512m'):
+                 node_id=1, joins=None, heap='512m', doors=None):
         self.version = version
         self.name = name
         self.node_id = node_id
@@ -107,19 +108,23 @@ class Broker:
         self._features = features
         self._heap = heap
         self._process = None
+        self.doors = {name: free_port() for name in doors or {}}
         atexit.register(self.close)
-        self._write_config(properties or {}, alone=joins is None)
+        self._write_config(properties or {}, doors or {}, alone=joins is None)
 
-    def _write_config(self, properties, alone):
+    def _write_config(self, properties, doors, alone):
         listeners = [f'PLAINTEXT://{self.bootstrap}']
+        advertised = listeners + [f'{name}://{address}' for name, address in doors.items()]
+        listeners += [f'{name}://127.0.0.1:{port}' for name, port in self.doors.items()]
         if alone:
             listeners.append(f'CONTROLLER://{self.controller}')
         config = {
             'process.roles': 'broker,controller' if alone else 'broker',
             'node.id': self.node_id,
             'listeners': ','.join(listeners),
-            'advertised.listeners': listeners[0],
-            'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+            'advertised.listeners': ','.join(advertised),
+            'listener.security.protocol.map': ','.join(
+                f'{name}:PLAINTEXT' for name in ['PLAINTEXT', 'CONTROLLER', *doors]),
             'controller.listener.names': 'CONTROLLER',
             'controller.quorum.bootstrap.servers': self.controller,
             'log.dirs': str(self.folder / 'data'),
@@ -344,9 +349,12 @@ class Admin:
         """
         return self.call('produce', topic=topic, **what)
 
-    def start_flow(self, topic, every_ms=20):
-        """One record for each partition, again and again; the future ends with stop_flow()."""
-        return self.submit('flow', topic=topic, every_ms=every_ms)
+    def start_flow(self, topic, every_ms=20, losses=False):
+        """One record for each partition, again and again; the future ends with stop_flow().
+
+        It fails if a record could not be sent, unless losses are allowed.
+        """
+        return self.submit('flow', topic=topic, every_ms=every_ms, losses=losses)
 
     def stop_flow(self, topic):
         self.call('stop_flow', topic=topic)
@@ -383,6 +391,17 @@ class Admin:
         """{partition: {start, lag}} of the share group; lag is -1 where the broker gives none."""
         offsets = self.call('group_offsets', group=group, topic=topic)
         return {int(p): v for p, v in offsets.items()}
+
+    def grant(self, user, operation, **what):
+        """Allows it on topic=NAME or group=NAME; revoke() takes it back."""
+        self._acl('grant', user, operation, what)
+
+    def revoke(self, user, operation, **what):
+        self._acl('revoke', user, operation, what)
+
+    def _acl(self, command, user, operation, what):
+        for kind, name in what.items():
+            self.call(command, user=user, operation=operation, type=kind, name=name)
 
     def close(self):
         self._process.stdin.close()

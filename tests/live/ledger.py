@@ -94,6 +94,15 @@ class Ledger:
     def all(self):
         return [d for deliveries in self.deliveries.values() for d in deliveries]
 
+    def forget(self, which):
+        """Without the deliveries for which which(place, delivery) holds; returns their number."""
+        before = len(self.all())
+        for place in list(self.deliveries):
+            kept = [d for d in self.deliveries.pop(place) if not which(place, d)]
+            if kept:
+                self.deliveries[place] = kept
+        return before - len(self.all())
+
     def says(self, word, result='ok'):
         """How often it was said with this result."""
         return sum(d.said.count((word, result)) for d in self.all())

@@ -121,20 +121,21 @@ class Live:
             **{self.GROUP_CONFIGS[k]: str(v) for k, v in configs.items()}})
         return group
 
-    def program(self, which, *arguments, pipe=False):
-        """Runs one of PROGRAMS with these arguments."""
+    def program(self, which, *arguments, pipe=False, before=()):
+        """Runs one of PROGRAMS with these arguments; before: of a command that runs it."""
         path = self._shared.programs[which]
         if not path:
             raise Skip(f'--{PROGRAMS[which][0]} not given')
-        return self.opened(Cat([*shlex.split(path), *arguments], pipe=pipe))
+        return self.opened(Cat([*before, *shlex.split(path), *arguments], pipe=pipe))
 
     def cat(self, which, group, topic, *arguments, pipe=False):
         return self.program(which, '-b', self.broker.bootstrap, '-g', group, '-t', topic,
                             *arguments, pipe=pipe)
 
-    def worker(self, which, group, topics, *arguments):
+    def worker(self, which, group, topics, *arguments, **more):
         """Runs worker.cpp, as one of PROGRAMS; arguments: its NAME=VALUE."""
-        return self.program(which, self.broker.bootstrap, group, ','.join(topics), *arguments)
+        return self.program(which, self.broker.bootstrap, group, ','.join(topics), *arguments,
+                            **more)
 
     def java(self, group, topic, *arguments):
         """The same command line carried out by Kafka's own share consumer."""

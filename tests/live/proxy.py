@@ -78,16 +78,19 @@ class _Connection:
 
 
 class Proxy:
-    """piece, pause_s: responses leave in pieces of so many bytes, with a pause after each."""
+    """piece, pause_s: responses leave in pieces of so many bytes, with a pause after each.
 
-    def __init__(self, target):
+    listener: the socket to listen on, in place of one on loopback.
+    """
+
+    def __init__(self, target, listener=None):
         self.target = target
-        self.port = kafka.free_port()
+        self._listener = listener or socket.create_server(('127.0.0.1', kafka.free_port()))
+        self.port = self._listener.getsockname()[1]
         self.counts = collections.Counter()
         self.piece = 0
         self.pause_s = 0
         self._connections = []
-        self._listener = socket.create_server(('127.0.0.1', self.port))
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):

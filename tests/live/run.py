@@ -26,8 +26,10 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import jars  # noqa: E402
-import cases_many  # noqa: E402,F401  (what takes longest begins first)
+import cases_day  # noqa: E402,F401  (what takes longest begins first)
+import cases_many  # noqa: E402,F401
 import cases_cluster  # noqa: E402,F401
+import cases_hurt  # noqa: E402,F401
 import cases_records  # noqa: E402,F401
 import cases_acks  # noqa: E402,F401
 import cases_batch  # noqa: E402,F401
@@ -40,7 +42,9 @@ import cases_ledger  # noqa: E402,F401
 import cases_renew  # noqa: E402,F401
 import cases_commit  # noqa: E402,F401
 import cases_faults  # noqa: E402,F401
+import cases_frozen  # noqa: E402,F401
 import cases_network  # noqa: E402,F401
+import cases_acl  # noqa: E402,F401
 from client import Failure, Skip  # noqa: E402
 from live import PROGRAMS, Live, Shared  # noqa: E402
 from registry import CASES  # noqa: E402

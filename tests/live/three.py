@@ -29,6 +29,18 @@ class Three:
             self.admin.move_leader(topic, partition, node)
         self.wait_leaders(topic, lambda leaders: leaders == {node})
 
+    def coordinators_on(self, node):
+        """All of them on this node alone, so that no harm to the others reaches them."""
+        for internal in '__consumer_offsets', '__share_group_state':
+            self.lead_alone(internal, node)
+
+    def share_state_on_1(self):
+        """Share coordinators: leaders ask them only now and then once they have moved."""
+        for partition, leader in self.admin.leaders('__share_group_state').items():
+            if leader != 1:
+                self.admin.move_leader('__share_group_state', partition, 1, 2, 3)
+        self.wait_leaders('__share_group_state', lambda ids: ids == {1})
+
     def wait_leaders(self, topic, wanted, timeout_s=20):
         """Waits until wanted(the ids of the topic's leaders) holds; returns now()."""
         wait_until(lambda: wanted(set(self.admin.leaders(topic).values())), timeout_s,
@@ -49,23 +61,35 @@ class Three:
 
 
 class Flow:
-    """A worker in a group of its own, while records keep coming to all partitions of topics."""
+    """A worker in a group of its own, while records keep coming to all partitions of topics.
 
-    def __init__(self, live, topics, *arguments, group=None):
+    losing: those of the topics to which the producer may fail to send some.
+    """
+
+    def __init__(self, live, topics, *arguments, group=None, losing=()):
         self.live = live
         self.topics = topics
         self.group = group or live.group('flow', heartbeat_ms=1000)
         self.worker = live.worker('worker', self.group, topics, 'idle_ms=90000', *arguments)
-        self._ends = [live.admin.start_flow(topic) for topic in topics]
+        self._ends = [live.admin.start_flow(topic, losses=topic in losing) for topic in topics]
         self.worker.wait_lines(100)
         self._began = now()
 
-    def end(self):
-        """No more records; the worker reads the rest, and its ledger must add up."""
+    def widen(self, topic):
+        """Records for its new partitions too."""
+        self.live.admin.stop_flow(topic)
+        self._ends[self.topics.index(topic)].result(60)
+        self._ends[self.topics.index(topic)] = self.live.admin.start_flow(topic)
+
+    def stop_producing(self):
         for topic in self.topics:
             self.live.admin.stop_flow(topic)
         for end in self._ends:
             end.result(60)
+
+    def end(self):
+        """No more records; the worker reads the rest, and its ledger must add up."""
+        self.stop_producing()
         total = sum(sum(self.live.admin.end_offsets(t).values()) for t in self.topics)
         wait_until(lambda: len(taken(self.worker)) >= total, 30,
                    f'{total} different records (have {len(taken(self.worker))})')
