@@ -38,6 +38,7 @@ TOP, CONSUMER = 'include/kshare/kshare.hpp', 'include/kshare/consumer.hpp'
 TRANSPORT, POSIX = 'include/kshare/net/transport.hpp', 'include/kshare/net/posix.hpp'
 MINIMAL, VALUES = 'tests/promise/minimal.cpp', 'tests/promise/values.cpp'
 ALLOC, COUNTER = 'tests/promise/alloc_one.cpp', 'tests/support/alloc_count.hpp'
+README, CASES, LIVE = 'README.md', 'tests/unit/test_sum.cpp', 'tests/live/cases_sum.py'
 
 PROJECT = {
     BASE: header('kshare/base/sum.hpp', '''
@@ -90,6 +91,20 @@ int main() {
   static_cast<void>(kshare::first(storage));
   return static_cast<int>(count.calls());
 }
+''',
+    README: '## What happens when\n\n' + '''- **one and one**: two, `always`.
+  *Shown by* "one and one
+  are two", `two_it_is`.
+''' * 10 + '\n## More\n\n- nothing\n',
+    CASES: SPDX + '''TEST_CASE(
+    "one and "
+    "one are two") {
+}
+''',
+    LIVE: '''# SPDX-License-Identifier: Apache-2.0
+@case('two', since=(4, 2))
+def two_it_is(live):
+    pass
 ''',
     'CMakeLists.txt': '# SPDX-License-Identifier: Apache-2.0\n',
     'meson.build': '# SPDX-License-Identifier: Apache-2.0\n',
@@ -154,6 +169,15 @@ TIDY = [
     ('lines have at most', VALUES, after(SPDX, '//' + ' ' * 99 + '\n')),
     ('nothing is marked', VALUES, after(SPDX, '// TO' 'DO: more\n')),
 ]
+SHOWN = [
+    ('each line of what', README, ('*Shown by*', 'shown by')),
+    ('each line of what', README, (' "one and one\n  are two", `two_it_is`', ' nothing')),
+    ('each line of what', README, ('## What happens when', '## What happens')),
+    ('the tests that', README, ('  are two', '  are three')),
+    ('the tests that', README, ('`two_it_is`', '`three_it_is`')),
+    ('the tests that', CASES, ('"one and "', '"one or "')),
+    ('the tests that', LIVE, ("@case('two', since=(4, 2))\n", '')),
+]
 COMPILES = [
     ('each header alone, gcc, C++17', BASE, (INCLUDE, '')),
     ('each header alone, gcc, C++17', WIRE, function('return (uint32_t)a + 0u;')),
@@ -180,7 +204,7 @@ BINARY = [
 ALLOCATIONS = [
     ('heap calls counted', ALLOC, before('  return', HEAP_CALL)),
 ]
-QUICK = [('layers.py', LAYERS), ('tidy.py', TIDY)]
+QUICK = [('layers.py', LAYERS), ('tidy.py', TIDY), ('shown.py', SHOWN)]
 ALL = QUICK + [('compiles.py', COMPILES), ('binary.py', BINARY), ('alloc.py', ALLOCATIONS)]
 
 
