@@ -28,6 +28,7 @@ class Tap {
   virtual void sent(int conn, const char* data, size_t size) = 0;      // taken from it
   virtual void answered(int conn, const std::string& bytes) = 0;       // by the broker
   virtual void read(int conn, size_t size) = 0;                        // by the member
+  virtual void broken(int conn) = 0;  // in the middle of what is on its way
  protected:
   ~Tap() = default;
 };
@@ -238,6 +239,7 @@ class Network {
     clear(c.down);
     c.up.ended = c.down.ended = true;
     c.client_told = c.reset = true;
+    if (tap != nullptr) tap->broken(id);
     const auto notice = notice_ms_.find(id);
     tell_broker(c, now_ + (notice == notice_ms_.end() ? 0 : notice->second));
   }

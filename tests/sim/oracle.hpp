@@ -177,8 +177,54 @@ class Oracle {
   // --- what goes over the wire
 
   // One offset of an acknowledgement leaves a member for `node`; `clock`: when it was made ready.
-  void ack_sent(uint64_t life, int node, const Place& place, int8_t type, int64_t clock,
+  // True if it settles a record that was handed out.
+  bool ack_sent(uint64_t life, int node, const Place& place, int8_t type, int64_t clock,
                 uint32_t slot_bytes) {
+    const Holding* h = find(life, place);
+    const bool handed_out = h != nullptr && h->handed && type != minibroker::kRenew;
+    check_ack(life, node, place, type, clock, slot_bytes);
+    return handed_out;
+  }
+  // The answer has come. `top`: of the request; `error`: of its partition.
+  void ack_answered(uint64_t life, const Place& place, int8_t type, int16_t top, int16_t error) {
+    Holding* h = find(life, place);
+    if (h == nullptr || type == minibroker::kRenew || h->sent != Sent::once) return;
+    const bool retriable = error == 7 || error == 14 || error == 15 || error == 16;
+    h->sent = top != 0 || retriable ? Sent::again : error != 0 ? Sent::failed : Sent::ok;
+  }
+
+  // --- the end: every record was handed out, or is gone for a reason.
+  void check_end(const std::function<bool(const Place&)>& settled) {
+    for (auto& entry : facts_) {
+      for (size_t i = 0; i < entry.second.size(); ++i) {
+        const Fact& f = entry.second[i];
+        if (!f.data || f.gone) continue;
+        const Place place{entry.first.first, entry.first.second, static_cast<int64_t>(i)};
+        if (!settled(place)) return fault(name(place) + ": not settled in the end");
+        if (calm && f.handed != 1) return fault(name(place) + ": not handed out exactly once");
+        if (f.handed > 0 || f.corrupt || (f.aborted && read_committed)) continue;
+        // The broker archives what was acquired too often, and each time for nothing.
+        if (lost_acquisitions_ >= delivery_limit || gives_back) continue;
+        if (f.bytes >= 1500) continue;  // more than the smallest slots
+        return fault(name(place) + ": never handed out");
+      }
+    }
+  }
+  static Place place_of(const kshare::Record& r) {
+    Uuid id{};
+    std::copy(r.topic_id.octets, r.topic_id.octets + id.size(), id.begin());
+    return Place{id, r.partition, r.offset};
+  }
+  std::string name(const Place& place) const {
+    const auto it = names.find(std::get<0>(place));
+    return (it == names.end() ? "?" : it->second) + "[" + std::to_string(std::get<1>(place)) +
+           "]@" + std::to_string(std::get<2>(place));
+  }
+  std::map<Uuid, std::string> names;  // of topics, those deleted too
+
+ private:
+  void check_ack(uint64_t life, int node, const Place& place, int8_t type, int64_t clock,
+                 uint32_t slot_bytes) {
     const std::string where = name(place) + ": ack " + std::to_string(type) + " ";
     Holding* h = find(life, place);
     if (h == nullptr) return fault(where + "of what it had not acquired");
@@ -216,46 +262,6 @@ class Oracle {
         break;
     }
   }
-  // The answer has come. `top`: of the request; `error`: of its partition. True: an ack of a
-  // record that was handed out is confirmed.
-  bool ack_answered(uint64_t life, const Place& place, int8_t type, int16_t top, int16_t error) {
-    Holding* h = find(life, place);
-    if (h == nullptr || type == minibroker::kRenew || h->sent != Sent::once) return false;
-    const bool retriable = error == 7 || error == 14 || error == 15 || error == 16;
-    h->sent = top != 0 || retriable ? Sent::again : error != 0 ? Sent::failed : Sent::ok;
-    return h->sent == Sent::ok && h->handed;
-  }
-
-  // --- the end: every record was handed out, or is gone for a reason.
-  void check_end(const std::function<bool(const Place&)>& settled) {
-    for (auto& entry : facts_) {
-      for (size_t i = 0; i < entry.second.size(); ++i) {
-        const Fact& f = entry.second[i];
-        if (!f.data || f.gone) continue;
-        const Place place{entry.first.first, entry.first.second, static_cast<int64_t>(i)};
-        if (!settled(place)) return fault(name(place) + ": not settled in the end");
-        if (calm && f.handed != 1) return fault(name(place) + ": not handed out exactly once");
-        if (f.handed > 0 || f.corrupt || (f.aborted && read_committed)) continue;
-        // The broker archives what was acquired too often, and each time for nothing.
-        if (lost_acquisitions_ >= delivery_limit || gives_back) continue;
-        if (f.bytes >= 1500) continue;  // more than the smallest slots
-        return fault(name(place) + ": never handed out");
-      }
-    }
-  }
-  static Place place_of(const kshare::Record& r) {
-    Uuid id{};
-    std::copy(r.topic_id.octets, r.topic_id.octets + id.size(), id.begin());
-    return Place{id, r.partition, r.offset};
-  }
-  std::string name(const Place& place) const {
-    const auto it = names.find(std::get<0>(place));
-    return (it == names.end() ? "?" : it->second) + "[" + std::to_string(std::get<1>(place)) +
-           "]@" + std::to_string(std::get<2>(place));
-  }
-  std::map<Uuid, std::string> names;  // of topics, those deleted too
-
- private:
   Holding* find(uint64_t life, const Place& place) {
     const auto its = holdings_.find(life);
     if (its == holdings_.end()) return nullptr;

@@ -28,6 +28,7 @@ struct Life {
   std::function<int64_t()> clock;
   uint64_t requests = 0;
   uint64_t acks_ok = 0;  // of records that had been handed out
+  bool torn = false;     // an answer has ended within a partition: who knows what was read of it
   std::deque<int64_t> idle;  // when requests brought nothing, in the last second of the world
   size_t idle_most = 0;
 };
@@ -77,6 +78,7 @@ class Wire final : public Tap {
       tell();
     }
   }
+  void broken(int conn) override { lines_[conn].life->torn = true; }
 
  private:
   struct Request {
@@ -85,6 +87,7 @@ class Wire final : public Tap {
     bool is_share = false;
     bool useful = false;  // it carries acks
     int64_t asked = 0;    // on the member's clock
+    std::vector<uint64_t> records;  // of each part: so many that were handed out are settled
   };
   struct News {
     size_t at;  // true once so many octets were read
@@ -141,8 +144,11 @@ class Wire final : public Tap {
       r.useful = r.share.any_acks();
       if (r.useful && r.share.epoch == 0) life.oracle->fault("acknowledgements in epoch 0");
       for (const minibroker::SharePart& part : r.share.parts) {
+        r.records.push_back(0);
         each_ack(part, [&](const Place& place, int8_t type) {
-          life.oracle->ack_sent(life.id, line.node, place, type, line.offered_at, life.slot_bytes);
+          const bool seen = life.oracle->ack_sent(life.id, line.node, place, type,
+                                                  line.offered_at, life.slot_bytes);
+          r.records.back() += seen ? 1u : 0u;
         });
       }
     }
@@ -278,10 +284,12 @@ class Wire final : public Tap {
   static void result(Line& line, const Request& r, const minibroker::TopicPartition& tp,
                      int16_t error, int64_t lock_ms) {
     Life& life = *line.life;
-    for (const minibroker::SharePart& part : r.share.parts) {
+    for (size_t i = 0; i < r.share.parts.size(); ++i) {
+      const minibroker::SharePart& part = r.share.parts[i];
       if (part.tp != tp) continue;
+      if (error == 0) life.acks_ok += r.records[i];
       each_ack(part, [&](const Place& place, int8_t type) {
-        if (life.oracle->ack_answered(life.id, place, type, 0, error)) ++life.acks_ok;
+        life.oracle->ack_answered(life.id, place, type, 0, error);
         if (type == minibroker::kRenew && error == 0 && lock_ms > 0) {
           life.oracle->renewed(life.id, place, r.asked, line.first_read);
         }
@@ -293,8 +301,7 @@ class Wire final : public Tap {
     line.news.push_back({line.told + 4 + size, [=] {
       for (const minibroker::SharePart& part : r.share.parts) {
         each_ack(part, [&](const Place& place, int8_t type) {
-          static_cast<void>(
-              its->life->oracle->ack_answered(its->life->id, place, type, top, 0));
+          its->life->oracle->ack_answered(its->life->id, place, type, top, 0);
         });
       }
     }});
