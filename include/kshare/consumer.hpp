@@ -193,7 +193,7 @@ class ShareConsumer {
     last_poll_ = now;
     woken_ = false;
     static_cast<void>(engine_.take_news());
-    engine_.step(now);  // time first: what comes in below is judged by it
+    engine_.step(now, false);  // time first: what comes in below is judged by it
     const uint32_t readable = take_readable(now);
     for (uint32_t i = 0; i < engine_.link_count(); ++i) {
       if (receive(i, (readable >> i & 1) != 0, now)) wake(i);

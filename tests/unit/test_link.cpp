@@ -113,7 +113,7 @@ TEST_CASE("the back-off has jitter: two links that fail together do not come bac
   CHECK(apart > 15);
 }
 
-TEST_CASE("an answer makes the next back-off short again; the versions alone do not") {
+TEST_CASE("answers make the next back-off short again; the versions alone do not, nor does one") {
   Wire w;
   w.link.set_target(7, w.now, w.shared);
   for (int i = 0; i < 6; ++i) w.link.on_lost(w.now, w.shared);
@@ -125,11 +125,39 @@ TEST_CASE("an answer makes the next back-off short again; the versions alone do 
   REQUIRE(w.link.in_answer());
   REQUIRE(w.link.negotiate(w.now, w.shared) == Link::Negotiation::ready);
   CHECK(w.link.attempts() == 6);
-  w.ask();
-  w.give(Wire::frame(2, {}, true));
-  REQUIRE(w.link.in_answer());
-  REQUIRE(w.link.end_answer(0, w.now));
-  CHECK(w.link.attempts() == 0);
+  int answers = 0;
+  while (w.link.attempts() != 0 && answers < 100) {
+    w.ask();
+    w.give(Wire::frame(2 + answers, {}, true));
+    REQUIRE(w.link.in_answer());
+    REQUIRE(w.link.end_answer(0, w.now));
+    ++answers;
+  }
+  CHECK(answers >= 6);
+  CHECK(answers <= 24);
+}
+
+TEST_CASE("a connection that breaks off behind its first answer every time: ever longer waits") {
+  Wire w;
+  w.link.set_target(7, w.now, w.shared);
+  int32_t correlation = 0;
+  int64_t delay = 0;
+  for (int i = 0; i < 12; ++i) {
+    w.link.closed();
+    w.link.on_opening(w.now, 1000, w.shared);
+    w.link.on_connected(w.now, w.shared);
+    w.give(Wire::frame(++correlation, Offer{}.body()));
+    REQUIRE(w.link.in_answer());
+    REQUIRE(w.link.negotiate(w.now, w.shared) == Link::Negotiation::ready);
+    w.ask();
+    w.give(Wire::frame(++correlation, {}, true));
+    REQUIRE(w.link.in_answer());
+    REQUIRE(w.link.end_answer(0, w.now));
+    w.link.on_lost(w.now, w.shared);
+    delay = w.link.retry_at() - w.now;
+    w.now = w.link.retry_at();
+  }
+  CHECK(delay >= 800);
 }
 
 TEST_CASE("the old transport is closed before a new one is opened") {

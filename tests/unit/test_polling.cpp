@@ -119,3 +119,22 @@ TEST_CASE("an event loop is told to wait for room while something is unsent, and
   CHECK_FALSE(idle.m.consumer().interest(0).write);
   CHECK(idle.m.consumer().status().ok());
 }
+
+TEST_CASE("an answer that has come while the application slept is no time-out") {
+  World w;
+  Member<> m;
+  m.options.request_timeout_ms = 1000;
+  w.broker.add_topic("t", 1);
+  w.join(m);
+  REQUIRE(m.start({"t"}).ok());
+  REQUIRE(w.run_until([&] { return m.consumer().stats().fetches > 3; }));
+  m.events.clear();
+  w.now += 8000;
+  w.broker.tick(w.now);
+  w.run_for(2000);
+  CHECK_FALSE(m.has_event(kshare::EventType::disconnected));
+  CHECK(m.consumer().stats().reconnects == 0);
+  m.pool.transports[1].stall = true;  // this one is
+  w.run_for(1500);
+  CHECK(m.has_event(kshare::EventType::disconnected));
+}

@@ -107,14 +107,15 @@ class Engine {
 
   // ---- Time passes: timers, then whatever is due is written into the send windows.
   // Answers when to be called again at the latest.
-  Instant step(Instant now) {
+  // `heard`: what the network has brought was taken in before; only then is a time-out one.
+  Instant step(Instant now, bool heard = true) {
     now_ = tables_.shared.now = later(now_, now);
     if (!running()) {
       if (tables_.shared.started && closing_) static_cast<void>(finish());  // refused while closing
       return kNever;
     }
     tables_.shared.stats.events_lost = tables_.shared.events.lost();
-    for (uint32_t i = 0; i < link_count(); ++i) {
+    for (uint32_t i = 0; heard && i < link_count(); ++i) {
       if (link(i).timed_out(now_)) lost(i, {Errc::timed_out, 0});
     }
     locks_.on_poll(now_);

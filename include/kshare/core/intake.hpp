@@ -161,7 +161,7 @@ class Intake {
     if (row_ == kNoRow) return;
     mark_ = slot_ == kNoSlot ? 0 : tables.store.slot(slot_).used;
     if (error_ == kafka::kNone) tables.resolve(row_, link_, part.ack_error, now);
-    if (kafka::is_evicted(part.ack_error)) tables.evicted(row_, link_);
+    if (kafka::is_evicted(part.ack_error)) tables.acks_evicted(row_, link_, now);
     if (part.error != kafka::kNone) {
       saw_data_ = leaders_changed_ = true;  // every error is a reason to look at the metadata again
       tables.partition_failed(row_, link_, part, now);
@@ -287,7 +287,7 @@ class Intake {
           row_ = tables.topology.find_partition(part.topic_id, part.index);
           if (row_ == kNoRow || error_ != kafka::kNone) break;
           resolve(row_, part.error, lock_times(link, tables), tables, now);
-          if (kafka::is_evicted(part.error)) tables.evicted(row_, link_);
+          if (kafka::is_evicted(part.error)) tables.acks_evicted(row_, link_, now);
           if (kafka::names_a_leader(part.error)) {
             tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
           }

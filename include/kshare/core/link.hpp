@@ -48,7 +48,7 @@ class Link {
   Api request() const { return request_; }
   Instant sent_at() const { return sent_at_; }
   Instant first_byte_at() const { return first_byte_at_; }
-  uint32_t attempts() const { return attempts_; }
+  uint32_t attempts() const { return (distrust_ + kAnswersALoss - 1u) / kAnswersALoss; }
   Reader& reader() { return reader_; }
 
   // ---- Where to.
@@ -59,7 +59,7 @@ class Link {
     target_ = target;
     state_ = LinkState::waiting;
     deadline_ = now;
-    attempts_ = 0;
+    distrust_ = 0;
   }
   // While waiting: the next attempt goes there, then.
   void retarget(int32_t target, Instant at) {
@@ -92,8 +92,8 @@ class Link {
   void on_lost(Instant now, Shared& shared, Status why = {}) {
     if (state_ == LinkState::idle) return;
     become(LinkState::waiting, why, shared);
-    deadline_ = now + shared.reconnect_ms(attempts_);
-    if (attempts_ < 16) ++attempts_;
+    deadline_ = now + shared.reconnect_ms(attempts());
+    if (distrust_ < 16 * kAnswersALoss) distrust_ += kAnswersALoss;
     drop();
   }
   Bytes unsent() const { return {send_.data + sent_, send_size_ - sent_}; }
@@ -176,7 +176,9 @@ class Link {
     }
     if (!reader_.settle()) return false;
     busy_ = false;
-    if (request_ != Api::api_versions) attempts_ = 0;  // more than a friendly hello
+    if (request_ != Api::api_versions) {  // more than a friendly hello
+      distrust_ = static_cast<uint8_t>(distrust_ - (distrust_ + 7) / 8);
+    }
     if (throttle_ms_ > 0) mute_until_ = now + throttle_ms_;  // KIP-219
     return true;
   }
@@ -251,6 +253,10 @@ class Link {
   Instant retry_at() const { return deadline_; }  // while waiting
 
  private:
+  // What a loss weighs in answers: a connection that breaks off behind its first ones, every time,
+  // is as bad as one that is refused.
+  static constexpr uint8_t kAnswersALoss = 4;
+
   enum class Frame : uint8_t { size, header, body, rest };
 
   void become(LinkState to, Status why, const Shared& shared) {
@@ -310,7 +316,7 @@ class Link {
   int32_t correlation_ = 0;
   int32_t target_ = kNoNode;
   int16_t throttle_ms_ = 0;
-  uint8_t attempts_ = 0;
+  uint8_t distrust_ = 0;  // a loss adds to it, an answer takes away
   uint8_t index_ = 0;
   int16_t asked_version_ = 0;
   int16_t share_level_ = 0;  // the finalized feature share.version

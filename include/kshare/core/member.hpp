@@ -255,7 +255,11 @@ class Member {
 
   void rejoin(Status why, Instant now, Topology& topology, Shared& shared) {
     topology.clear_assignment();
-    if (topology.subscribed_count() == 0) return stop();  // on the way out: there is none to leave
+    if (topology.subscribed_count() == 0) {  // on the way out
+      if (why.detail != kafka::kFencedMemberEpoch) return stop();  // there is no member to leave
+      static_cast<void>(leave(now));
+      return;
+    }
     shared.events.push(EventType::rejoining, why);
     start_join();
     retry(now, shared);

@@ -211,26 +211,43 @@ struct Tables {
     return true;
   }
 
+  // Acks have failed for that reason: what they were for comes again, though not at once, as it may
+  // fail again.
+  void acks_evicted(uint32_t row_index, uint32_t link, Instant now) {
+    evicted(row_index, link);
+    back_off(topology.partition(row_index), now);
+  }
+
   // A fetch of this partition has failed.
   void partition_failed(uint32_t row_index, uint32_t link, const SharePartition& part,
                         Instant now) {
     if (kafka::names_a_leader(part.error)) {
+      const int32_t before = topology.partition(row_index).leader;
       follow_leader(row_index, link, part.leader_id, part.leader_epoch);
+      const int32_t leader = topology.partition(row_index).leader;
+      if (leader >= 0 && leader != before) topology.partition(row_index).attempts = 0;
     } else if (kafka::is_evicted(part.error)) {
       evicted(row_index, link);
     }
     PartitionRow& row = topology.partition(row_index);
-    // On a grid, so that many partitions in error are asked for again in few requests.
-    const int64_t most = shared.options.retry_backoff_max_ms;
-    int64_t grid = shared.options.retry_backoff_ms;
-    for (uint32_t i = 0; i < row.attempts && grid < most; ++i) grid *= 2;
-    if (grid > most) grid = most;
-    row.retry_at.ms = ((now.ms + grid / 2) / grid + 1) * grid;
-    if (row.attempts < 16) ++row.attempts;
+    back_off(row, now);
     if (row.told == part.error || part.error == kafka::kNotLeaderOrFollower) return;
     row.told = part.error;
     static_cast<void>(
         tell(EventType::partition_error, row_index, {Errc::broker_error, part.error}));
+  }
+
+  // Not fetched for a while.
+  void back_off(PartitionRow& row, Instant now) const {
+    // On a grid, so that many partitions in error are asked for again in few requests: a third of
+    // the back-off to all of it from now.
+    const int64_t most = shared.options.retry_backoff_max_ms;
+    int64_t grid = shared.options.retry_backoff_ms;
+    for (uint32_t i = 0; i < row.attempts && grid < most; ++i) grid *= 2;
+    if (grid > most) grid = most;
+    grid = grid * 2 / 3 + 1;
+    row.retry_at.ms = ((now.ms + grid / 2) / grid + 1) * grid;
+    if (row.attempts < 16) ++row.attempts;
   }
 
   // ---- A connection is gone. What was in flight is unknown; what was not handed out is given back
