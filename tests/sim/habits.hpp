@@ -46,7 +46,7 @@ struct Habits {
     h.takes_most = dice.one_of<uint32_t>({1, 3, 100, 100});
     if (!calm && dice.chance(40)) h.work_ms = dice.one_of<int64_t>({1, 5, 20, lock_ms / 20});
     if (!calm && dice.chance(10)) h.work_ms = dice.one_of<int64_t>({lock_ms / 2, lock_ms * 2});
-    h.hold = dice.one_of<uint32_t>({0, 0, 3, 20});
+    h.hold = calm ? 0 : dice.one_of<uint32_t>({0, 0, 3, 20});
     if (!calm && dice.chance(50)) {
       h.release = dice.below(15);
       h.reject = dice.below(10);

@@ -60,7 +60,23 @@ inline void Simulation::disturb(const Item& item) {
   const bool waits = item.kind >= Kind::error_of_api && item.kind <= Kind::fetch_hidden;
   const int64_t over = waits ? kBegin + plan_.span : now + item.ms;
   const int64_t until = over + broker.config().lock_ms + 3000;
-  for (const auto& oracle : oracles) oracle->disturb(until, static_cast<int>(1 + item.c % 6));
+  const std::vector<Part> all = parts();
+  const bool of_part = item.kind == Kind::error_of_fetch || item.kind == Kind::error_of_acks ||
+                       item.kind == Kind::leader_move || item.kind == Kind::leader_gone ||
+                       item.kind == Kind::compact || item.kind == Kind::delete_records;
+  const bool of_member = (item.kind >= Kind::member_kill && item.kind <= Kind::resubscribe) ||
+                         item.kind == Kind::net_cut || item.kind == Kind::net_half_close ||
+                         item.kind == Kind::net_hold || item.kind == Kind::net_lose;
+  for (const auto& oracle : oracles) {
+    if (of_member) {
+      oracle->disturb(until, static_cast<int>(item.a % members.size()));
+    } else if (of_part && !all.empty()) {
+      const Part& part = all[item.a % all.size()];
+      oracle->disturb(until, -1, broker.topic_id(part.topic), part.partition);
+    } else {
+      oracle->disturb(until);
+    }
+  }
 }
 
 // ---- records
@@ -71,8 +87,13 @@ inline void Simulation::append(const Part& part, const std::vector<uint32_t>& si
   const int64_t base = broker.end_offset(part.topic, part.partition);
   std::vector<minibroker::Rec> batch;
   int64_t offset = base;
+  Dice dice(seed_ * 1000 + tags_, 4);
+  const bool holes = !options.control && dice.chance(20);  // compacted
+  minibroker::BatchOptions its = options;
   for (uint32_t size : sizes) {
     minibroker::Rec rec;
+    if (holes && dice.chance(30)) offset += dice.between(1, 3);
+    rec.offset_delta = static_cast<int32_t>(offset - base);
     const uint64_t tag = ++tags_;
     rec.value = std::to_string(tag) + ":";
     rec.value->resize(std::max<size_t>(size, rec.value->size()), 'x');
@@ -88,8 +109,9 @@ inline void Simulation::append(const Part& part, const std::vector<uint32_t>& si
     batch.push_back(rec);
     ++offset;
   }
+  if (holes) its.last_offset_delta = static_cast<int32_t>(offset - base + dice.between(-1, 2));
   broker.tick(now);
-  broker.append(part.topic, part.partition, batch, options);
+  broker.append(part.topic, part.partition, batch, its);
 }
 
 inline void Simulation::produce(const Item& item) {
@@ -226,33 +248,47 @@ inline void Simulation::apply_to_topic(const Item& item) {
 inline void Simulation::apply_error(const Item& item) {
   static const int16_t of_share[] = {-1, 3, 6, 7, 14, 15, 16, 56, 100, 122, 123, 133, 999};
   static const int16_t of_versions[] = {-1, 7, 14, 15, 999};
-  static const int16_t of_heartbeat[] = {14, 15, 16, 25, 69, 110};
+  static const int16_t of_heartbeat[] = {7, 13, 14, 15, 16, 25, 29, 69, 110};
+  static const int16_t of_search[] = {14, 15, 16, 30};
   static const int16_t of_fetch[] = {-1, 3, 5, 6, 7, 29, 56, 74, 75, 100, 999};
   static const int16_t of_acks[] = {-1, 3, 6, 7, 14, 15, 16, 29, 42, 69, 74, 100, 121, 124, 999};
   const auto pick = [&](const auto& all) { return all[item.b % (sizeof all / sizeof *all)]; };
-  const int times = static_cast<int>(1 + item.c % 6);
+  const bool lasts = item.c % 3 == 0;  // for item.ms; else for a few times
+  const int times = lasts ? 1000000 : static_cast<int>(1 + item.c % 6);
   const std::vector<Part> all = parts();
   const int16_t api = kApis[item.a % (sizeof kApis / sizeof *kApis)];
+  if (lasts && (item.kind == Kind::error_of_api || item.kind == Kind::answers_lost)) {
+    after(item.ms, [this, api] { broker.clear_faults(api); });
+  }
   switch (item.kind) {
     case Kind::error_of_api:
       if (api == minibroker::kShareGroupHeartbeat) {
         return broker.fail_next(api, pick(of_heartbeat), times);
       }
       if (api == minibroker::kFindCoordinator) {
-        return broker.fail_next(api, item.b % 2 == 0 ? int16_t{14} : int16_t{15}, times);
+        return broker.fail_next(api, pick(of_search), times);
       }
       if (api == minibroker::kApiVersions) return broker.fail_next(api, pick(of_versions), times);
       if (api == minibroker::kMetadata) return broker.fail_next(api, pick(of_fetch), times);
       return broker.fail_next(api, pick(of_share), times);
     case Kind::answers_lost: return broker.lose_answers(api, times, item.b % 2 == 0);
-    case Kind::fetch_hidden: return broker.hide_next_fetch(times, item.ms / 10);
+    case Kind::fetch_hidden: return broker.hide_next_fetch(lasts ? 1 : times, item.ms / 10);
     case Kind::throttle:
       broker.set_throttle(1 + item.c);
       return after(item.ms, [this] { broker.set_throttle(0); });
     default: break;
   }
   if (all.empty()) return;
-  const Part& part = all[item.a % all.size()];
+  const Part part = all[item.a % all.size()];
+  if (lasts) {
+    after(item.ms, [this, part] {
+      if (broker.topics().count(part.topic) == 0) return;
+      const auto& its = broker.topics().at(part.topic).partitions;
+      if (static_cast<size_t>(part.partition) >= its.size()) return;
+      broker.fail_partition(part.topic, part.partition, 0, 0);
+      broker.fail_acks(part.topic, part.partition, 0, 0);
+    });
+  }
   if (item.kind == Kind::error_of_fetch) {
     return broker.fail_partition(part.topic, part.partition, pick(of_fetch), times);
   }

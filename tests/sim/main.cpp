@@ -26,6 +26,7 @@ using sim::Plan;
 using sim::Simulation;
 
 constexpr unsigned kSeedSeconds = 120;  // of the real clock; a seed takes a fraction of one
+constexpr unsigned kShrinkSeconds = 20;
 
 struct Options {
   uint64_t from = 1;
@@ -34,6 +35,7 @@ struct Options {
   unsigned jobs = 2;
   uint64_t seed = 0;
   bool one = false;
+  bool some = false;  // not all items of it, only these:
   bool verbose = false;
   std::vector<int> only;
 };
@@ -60,7 +62,7 @@ bool fails(uint64_t seed, const Plan& plan) {
   if (child == 0) {
     if (std::freopen("/dev/null", "w", stdout) == nullptr) _exit(3);
     if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(3);
-    alarm(kSeedSeconds);
+    alarm(kShrinkSeconds);
     _exit(run_seed(seed, plan, false).empty() ? 0 : 1);
   }
   int status = 0;
@@ -92,9 +94,8 @@ void report(uint64_t seed, const std::string& wrong) {
     std::printf("      %s\n", item.text().c_str());
     numbers += (numbers.empty() ? "" : ",") + std::to_string(item.number);
   }
-  std::printf("      again: kshare_sim --seed %llu%s%s -v\n",
-              static_cast<unsigned long long>(seed), numbers.empty() ? "" : " --only ",
-              numbers.c_str());
+  std::printf("      again: kshare_sim --seed %llu --only '%s' -v\n",
+              static_cast<unsigned long long>(seed), numbers.c_str());
 }
 
 // Every jobs-th seed, until all are done or the time is up. Ends at the first that fails.
@@ -153,7 +154,7 @@ int run_many(const Options& o) {
 
 int run_one(const Options& o) {
   Plan plan = sim::draw_plan(o.seed);
-  if (!o.only.empty()) plan.keep(o.only);
+  if (o.some) plan.keep(o.only);
   const std::string wrong = run_seed(o.seed, plan, o.verbose);
   std::printf("%s  seed %llu %s\n", wrong.empty() ? "ok  " : "FAIL",
               static_cast<unsigned long long>(o.seed), wrong.c_str());
@@ -176,6 +177,7 @@ bool parse(int argc, char** argv, Options& o) {
       o.seed = std::strtoull(argv[i], nullptr, 10);
       o.one = true;
     } else if (word == "--only") {
+      o.some = true;
       for (char* at = argv[i]; *at != '\0'; at += *at == ',' ? 1 : 0) {
         o.only.push_back(static_cast<int>(std::strtol(at, &at, 10)));
       }
@@ -183,7 +185,7 @@ bool parse(int argc, char** argv, Options& o) {
       return false;
     }
   }
-  return o.jobs >= 1 && o.jobs <= 64;
+  return o.jobs >= 1 && o.jobs <= 64 && (o.seeds >= 1 || o.minutes > 0);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #define KSHARE_SIM_MEMBER_HPP
 
 #include <cstdio>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -91,6 +92,7 @@ class Member {
 
   bool running() const { return consumer_ != nullptr; }
   bool is_closing() const { return closing_; }
+  uint32_t links() const { return links_of(habits.size); }
   int index() const { return index_; }
   Life* life() { return life_; }
   kshare::ShareConsumer& consumer() { return consumer_->get(); }
@@ -196,17 +198,26 @@ class Member {
 
   void turn() {
     if (resubscribe_at <= now_) subscribe();
+    bool news = wants_turn_;
     wants_turn_ = false;
     for (uint32_t i = 0; i < pool_->size(); ++i) {
       SimTransport& t = pool_->transports[i];
-      if (t.has_news(consumer().interest(i).write)) consumer().wake(i);
+      if (t.has_news(consumer().interest(i).write)) {
+        consumer().wake(i);
+        news = true;
+      }
       t.seen();
     }
     const kshare::Instant now{clock()};
+    const uint64_t before = life_->requests + network_.opens(index_);
     const bool running = consumer().poll(now);
+    const bool idle = !news && before == life_->requests + network_.opens(index_);
+    idle_streak_ = idle ? idle_streak_ + 1 : 0;
+    if (idle_streak_ > kIdleStreak) count_idle_turn();
     kshare::Event event;
     while ((habits.reads_events || verbose) && consumer().next_event(event)) {
       if (verbose) print(event);
+      check(event);
     }
     check_tables();
     if (!running) return ended();
@@ -232,6 +243,7 @@ class Member {
   }
 
  private:
+  static constexpr int kIdleStreak = 5;
   static uint32_t links_of(int size) {
     return size == 0 ? kNanoLimits.links_max : size == 1 ? kshare::kTinyLimits.links_max
            : size == 2 ? kshare::kSmallLimits.links_max : kWideLimits.links_max;
@@ -242,6 +254,7 @@ class Member {
     pool_.reset();
     in_hand_.clear();
     forgotten_.clear();
+    settled_.clear();
     ticket_ = kshare::Ticket{};
     last_ = InHand();
     has_last_ = false;
@@ -263,6 +276,12 @@ class Member {
     end();
     start_at = again;
   }
+  // Nobody was slow, nothing was wrong: then nothing is given back unseen.
+  void check(const kshare::Event& event) {
+    if (event.type != kshare::EventType::released_unseen || !oracle.prompt || calm) return;
+    if (oracle.disturbed_between(now_ - 2 * oracle.lock_ms, now_, Place{}, -1)) return;
+    oracle.fault("records are given back unseen");
+  }
   void print(const kshare::Event& event) const {
     char line[kshare::kLineBytes];
     kshare::format(event, line, sizeof line);
@@ -271,6 +290,12 @@ class Member {
   // It cannot have closed before it runs again.
   void excuse() {
     close_by_ = std::max(close_by_, clock() + std::max<int64_t>(0, frozen_until_ - now_));
+  }
+  static constexpr size_t kIdleTurns = 100;  // a second
+  void count_idle_turn() {
+    while (!idle_turns_.empty() && idle_turns_.front() <= now_ - 1000) idle_turns_.pop_front();
+    idle_turns_.push_back(now_);
+    if (idle_turns_.size() > kIdleTurns) oracle.fault("it wakes for nothing, again and again");
   }
   void check_tables() {
     if (dice_.below(8) != 0) return;
@@ -319,6 +344,7 @@ class Member {
                   static_cast<int>(status.code));
     }
     if (!status.ok()) return false;
+    if (ack != kshare::Ack::renew) settled_.push_back(one);
     if (ack != kshare::Ack::renew) {
       oracle.said(life_->id, one.place, static_cast<uint8_t>(ack), is_prompt());
     }
@@ -327,9 +353,18 @@ class Member {
   void settle_some() {
     while (in_hand_.size() > (calm ? 0 : habits.hold)) settle_one();
     if (!in_hand_.empty() && dice_.chance(20)) settle_one();
+    use_old_handle();
     if (!calm) return;
     for (const InHand& one : forgotten_) static_cast<void>(say(one, kshare::Ack::accept));
     forgotten_.clear();
+  }
+  // What was settled long ago is refused, whatever has the place of it now.
+  void use_old_handle() {
+    if (calm || settled_.empty() || !dice_.chance(20)) return;
+    const size_t at = dice_.below(settled_.size());
+    const InHand old = settled_[at];
+    settled_.erase(settled_.begin() + static_cast<std::ptrdiff_t>(at));
+    static_cast<void>(say(old, kshare::Ack::reject));
   }
   void settle_one() {
     const size_t at = dice_.below(in_hand_.size());
@@ -365,12 +400,15 @@ class Member {
   std::unique_ptr<AnyConsumer> consumer_;
   std::vector<std::unique_ptr<Life>> all_lives_;  // the wire still knows of them
   Life* life_ = nullptr;
+  std::deque<int64_t> idle_turns_;
   std::vector<InHand> in_hand_;
+  std::vector<InHand> settled_;    // handles that are used up
   std::vector<InHand> forgotten_;  // never acknowledged, unless all is calm
   kshare::Ticket ticket_{};
   InHand last_;
   bool has_last_ = false;
   bool wants_turn_ = false;
+  int idle_streak_ = 0;  // turns one behind the other, without effect
   bool closing_ = false;
   uint64_t handed_ = 0;
   int64_t close_by_ = 0;

@@ -23,12 +23,13 @@ namespace sim {
 // Sees every byte where a member sends and where it reads.
 class Tap {
  public:
+  virtual void opens(int member) = 0;  // it tries to
   virtual void opened(int conn, int member, int node) = 0;
   virtual void offered(int conn) = 0;  // a member has something to send
   virtual void sent(int conn, const char* data, size_t size) = 0;      // taken from it
   virtual void answered(int conn, const std::string& bytes) = 0;       // by the broker
   virtual void read(int conn, size_t size) = 0;                        // by the member
-  virtual void broken(int conn) = 0;  // in the middle of what is on its way
+  virtual void broken(int conn, size_t passed) = 0;  // behind so many octets of answers
  protected:
   ~Tap() = default;
 };
@@ -86,6 +87,8 @@ class Network {
 
   int open(int member, const kshare::Endpoint& where) {
     const int id = ++last_;
+    ++opens_[member];
+    if (tap != nullptr) tap->opens(member);
     Conn& c = conns_[id];
     c.member = member;
     for (int node : broker_.node_ids()) {
@@ -95,6 +98,7 @@ class Network {
     c.connected_at = now_ + delay() + delay();
     return id;
   }
+  uint64_t opens(int member) { return opens_[member]; }
   Conn* find(int id) {
     const auto it = conns_.find(id);
     return it == conns_.end() ? nullptr : &it->second;
@@ -143,7 +147,10 @@ class Network {
   void be_calm() {
     refuses_.clear();
     silent_.clear();
-    for (auto& entry : conns_) entry.second.held_until = 0;
+    for (auto& entry : conns_) {
+      entry.second.held_until = 0;
+      entry.second.up.cut_at = entry.second.down.cut_at = SIZE_MAX;
+    }
   }
   std::vector<int> of_member(int member) const {
     std::vector<int> ids;
@@ -239,7 +246,7 @@ class Network {
     clear(c.down);
     c.up.ended = c.down.ended = true;
     c.client_told = c.reset = true;
-    if (tap != nullptr) tap->broken(id);
+    if (tap != nullptr) tap->broken(id, c.down.passed);
     const auto notice = notice_ms_.find(id);
     tell_broker(c, now_ + (notice == notice_ms_.end() ? 0 : notice->second));
   }
@@ -292,6 +299,7 @@ class Network {
   std::map<int, Conn> conns_;
   std::map<int, int64_t> notice_ms_;
   std::map<int, int64_t> refuses_, silent_;
+  std::map<int, uint64_t> opens_;  // by each member
   int last_ = 0;
 };
 

@@ -38,6 +38,11 @@ struct Fact {
   uint8_t said = 0;       // an Ack that the member was allowed to send; 0: none
   int64_t lock_end = 0;   // of the world, at the earliest, renewals included
   uint64_t life = 0;
+  std::vector<int64_t> locked_at;  // by a broker, each time
+  // The last time that a member was told to have it.
+  int64_t told_at = -1;
+  uint64_t told_life = 0;
+  bool answered_for = true;  // handed out or acknowledged since
   static constexpr int64_t kNotSaid = -1;
 };
 
@@ -57,6 +62,8 @@ struct Holding {
 
 class Oracle {
  public:
+  static constexpr int64_t kMarginMs = 100;  // lock.margin.ms
+
   using Sent = Holding::Sent;
 
   explicit Oracle(const int64_t& now) : now_(now) {}
@@ -64,6 +71,7 @@ class Oracle {
   bool read_committed = false;
   int delivery_limit = 5;
   int64_t lock_ms = 0;
+  bool prompt = true;       // all applications take what there is at once
   bool gives_back = false;  // some application is too slow for its locks, and cannot renew them
   bool calm = true;  // nothing at all happens that could make a record come twice
   uint64_t handed = 0;
@@ -72,12 +80,33 @@ class Oracle {
   void fault(const std::string& what) {
     if (wrong_.empty()) wrong_ = "at " + std::to_string(now_) + " ms: " + what;
   }
-  // From now until `until` something is going on that can make any record come twice, or be
-  // acquired `times` times for nothing.
-  void disturb(int64_t until, int times) {
-    disturbed_.push_back({now_, until});
-    lost_acquisitions_ += times;
+  // From now until `until` something is going on that can make a record come twice, or be acquired
+  // for nothing: any record, or those of a partition, or those that a member has.
+  struct Trouble {
+    int64_t from, until;
+    int member;  // -1: of any
+    Uuid topic;  // with `partition` -1: any
+    int32_t partition;
+  };
+  void disturb(int64_t until, int member = -1, const Uuid& topic = {}, int32_t partition = -1) {
+    troubles_.push_back({now_, until, member, topic, partition});
     calm = false;
+  }
+  bool disturbed_between(int64_t from, int64_t to, const Place& place, int member) const {
+    for (const Trouble& t : troubles_) {
+      if (t.from > to || t.until < from || (t.member >= 0 && member >= 0 && t.member != member)) {
+        continue;
+      }
+      if (t.partition < 0) return true;
+      if (t.topic == std::get<0>(place) && t.partition == std::get<1>(place)) return true;
+    }
+    return false;
+  }
+  static int member_of(uint64_t life) { return static_cast<int>(life >> 32); }
+
+  // The broker has locked it for a member, whether that is told or not.
+  void locked(const Uuid& topic, int32_t partition, int64_t first, int64_t last) {
+    for (int64_t o = first; o <= last; ++o) fact(topic, partition, o).locked_at.push_back(now_);
   }
 
   // --- the log
@@ -109,6 +138,11 @@ class Oracle {
       std::get<2>(place) = o;
       Holding& h = holdings_[life][place];
       const int node_before = h.node;
+      check_answered_for(place);
+      Fact& f = fact_of(place);
+      f.told_at = now_;
+      f.told_life = life;
+      f.answered_for = false;
       h = Holding();
       h.node = node;
       h.node_before = node_before;
@@ -141,15 +175,17 @@ class Oracle {
     if (h->handed) return fault(where + "handed out twice for one acquisition");
     if (h->sent != Sent::no) return fault(where + "handed out when its ack had been sent");
     if (h->count != r.delivery_count) return fault(where + "wrong delivery count");
-    if (clock > h->lock_end) return fault(where + "handed out after its lock");
+    if (clock >= h->lock_min - std::min(kMarginMs, h->lock_ms / 4)) {
+      return fault(where + "handed out too late to be worked on");
+    }
     if (std::string(r.topic) != topic) return fault(where + "wrong topic name");
     Fact& f = fact_of(place);
     if (!f.data) return fault(where + "handed out, but there is no such record");
     if (f.corrupt) return fault(where + "handed out of a damaged batch");
     if (f.aborted && read_committed) return fault(where + "handed out, but aborted");
     if (!tag_fits(f, r)) return fault(where + "its value is another's");
-    h->handed = true;
-    check_again(f, *h, where);
+    h->handed = f.answered_for = true;
+    check_again(f, *h, place, life);
     ++f.handed;
     f.handed_at = now_;
     f.said_at = Fact::kNotSaid;
@@ -162,16 +198,16 @@ class Oracle {
     const Holding* h = find(life, place);
     return h != nullptr && h->handed;
   }
-  // The application's word was taken; it may be sent from now on. Not `prompt`: the application may
+  // The application's word was taken; it may be sent from now on. Not `soon`: the application may
   // do something else for long before it polls again.
-  void said(uint64_t life, const Place& place, uint8_t ack, bool prompt) {
+  void said(uint64_t life, const Place& place, uint8_t ack, bool soon) {
     Holding* h = find(life, place);
     if (h == nullptr || !h->handed) return fault(name(place) + ": a void handle was honoured");
     h->said = ack;
     Fact& f = fact_of(place);
     if (f.life != life) return;
     f.said = ack;
-    f.said_at = prompt ? now_ : kNever;
+    f.said_at = soon ? now_ : kNever;
   }
 
   // --- what goes over the wire
@@ -190,7 +226,8 @@ class Oracle {
     Holding* h = find(life, place);
     if (h == nullptr || type == minibroker::kRenew || h->sent != Sent::once) return;
     const bool retriable = error == 7 || error == 14 || error == 15 || error == 16;
-    h->sent = top != 0 || retriable ? Sent::again : error != 0 ? Sent::failed : Sent::ok;
+    const bool again = (top != 0 && top != -1) || retriable;  // -1: the broker may have applied it
+    h->sent = again ? Sent::again : top != 0 || error != 0 ? Sent::failed : Sent::ok;
   }
 
   // --- the end: every record was handed out, or is gone for a reason.
@@ -203,9 +240,8 @@ class Oracle {
         if (!settled(place)) return fault(name(place) + ": not settled in the end");
         if (calm && f.handed != 1) return fault(name(place) + ": not handed out exactly once");
         if (f.handed > 0 || f.corrupt || (f.aborted && read_committed)) continue;
-        // The broker archives what was acquired too often, and each time for nothing.
-        if (lost_acquisitions_ >= delivery_limit || gives_back) continue;
-        if (f.bytes >= 1500) continue;  // more than the smallest slots
+        if (f.bytes >= 1500 || gives_back) continue;  // more than the smallest slots
+        if (lost_too_often(f, place)) continue;
         return fault(name(place) + ": never handed out");
       }
     }
@@ -242,6 +278,7 @@ class Oracle {
                    std::to_string(h->lock_end));
     }
     h->sent = Sent::once;
+    fact_of(place).answered_for = true;
     const bool readable = f.data && !f.gone && !f.corrupt && !(f.aborted && read_committed);
     switch (type) {
       case minibroker::kGap:
@@ -275,17 +312,28 @@ class Oracle {
     const std::string tag = std::to_string(f.tag) + ":";
     return r.value.size == f.bytes && r.value.text().substr(0, tag.size()) == tag;
   }
-  bool disturbed_between(int64_t from, int64_t to) const {
-    for (const auto& span : disturbed_) {
-      if (span.first <= to && span.second >= from) return true;
+  // It is acquired again: somebody had it before, and has neither handed it out nor given it back.
+  void check_answered_for(const Place& place) {
+    const Fact& f = fact_of(place);
+    if (f.answered_for || f.gone || !prompt || f.bytes >= 1500) return;
+    if (disturbed_between(f.told_at - lock_ms, now_, place, -1)) return;
+    fault(name(place) + ": acquired before, and nothing was said of it");
+  }
+  // The broker archives what was locked too often, each time for nothing.
+  bool lost_too_often(const Fact& f, const Place& place) const {
+    for (int64_t at : f.locked_at) {
+      if (!disturbed_between(at - lock_ms, at + lock_ms, place, -1)) return false;
     }
-    return false;
+    return static_cast<int>(f.locked_at.size()) >= delivery_limit;
   }
   // It was handed out before, or acquired more than once: is there a reason?
-  void check_again(const Fact& f, const Holding& h, const std::string& where) {
+  void check_again(const Fact& f, const Holding& h, const Place& place, uint64_t life) {
+    const std::string where = name(place) + ": ";
     if (calm && f.handed == 0 && h.count != 1) fault(where + "given back by somebody unseen");
     if (f.handed == 0 || f.said == minibroker::kRelease) return;
-    if (disturbed_between(f.handed_at - h.lock_ms, now_)) return;
+    const int64_t from = f.handed_at - h.lock_ms;
+    if (disturbed_between(from, now_, place, member_of(f.life))) return;
+    if (disturbed_between(from, now_, place, member_of(life))) return;  // this one may be late
     if (f.said_at != Fact::kNotSaid && f.said_at < f.lock_end - h.lock_ms / 2) {
       return fault(where + "comes again, handed out at " + std::to_string(f.handed_at) +
                    ", settled at " + std::to_string(f.said_at) + ", lock until " +
@@ -300,8 +348,7 @@ class Oracle {
   std::string wrong_;
   std::map<std::pair<Uuid, int32_t>, std::vector<Fact>> facts_;
   std::map<uint64_t, std::map<Place, Holding>> holdings_;
-  std::vector<std::pair<int64_t, int64_t>> disturbed_;
-  int lost_acquisitions_ = 0;
+  std::vector<Trouble> troubles_;
 };
 
 }  // namespace sim

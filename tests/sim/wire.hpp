@@ -31,6 +31,8 @@ struct Life {
   bool torn = false;     // an answer has ended within a partition: who knows what was read of it
   std::deque<int64_t> idle;  // when requests brought nothing, in the last second of the world
   size_t idle_most = 0;
+  std::deque<int64_t> opens;  // connections tried in the last second
+  size_t opens_most = 0;
 };
 
 class Wire final : public Tap {
@@ -39,8 +41,16 @@ class Wire final : public Tap {
 
   std::function<Life*(int member)> life_of;
   bool verbose = false;
-  static constexpr size_t kIdleMost = 300;  // requests a second that bring nothing
+  static constexpr size_t kOpensMost = 60;  // connections tried in a second
+  static constexpr size_t kIdleMost = 100;  // requests a second that bring nothing
 
+  void opens(int member) override {
+    Life& life = *life_of(member);
+    while (!life.opens.empty() && life.opens.front() <= now_ - 1000) life.opens.pop_front();
+    life.opens.push_back(now_);
+    life.opens_most = std::max(life.opens_most, life.opens.size());
+    if (life.opens.size() > kOpensMost) life.oracle->fault("it connects again and again");
+  }
   void opened(int conn, int member, int node) override {
     Line& line = lines_[conn];
     line.life = life_of(member);
@@ -67,6 +77,7 @@ class Wire final : public Tap {
     while (take_frame(line.down, frame)) {
       answer(line, frame);
       line.told += 4 + frame.size();
+      line.ends.push_back(line.told);
     }
   }
   void read(int conn, size_t size) override {
@@ -78,7 +89,11 @@ class Wire final : public Tap {
       tell();
     }
   }
-  void broken(int conn) override { lines_[conn].life->torn = true; }
+  void broken(int conn, size_t passed) override {
+    const Line& line = lines_[conn];
+    const bool whole = std::find(line.ends.begin(), line.ends.end(), passed) != line.ends.end();
+    if (passed != 0 && !whole) line.life->torn = true;
+  }
 
  private:
   struct Request {
@@ -100,6 +115,7 @@ class Wire final : public Tap {
     std::string up, down;
     std::deque<Request> asked;
     size_t told = 0;   // octets of complete answers
+    std::vector<size_t> ends;  // of each
     size_t heard = 0;  // octets that the member has read
     std::deque<News> news;
     int64_t offered_at = -1;  // on the member's clock: the request that is leaving
