@@ -222,10 +222,7 @@ struct Tables {
   void partition_failed(uint32_t row_index, uint32_t link, const SharePartition& part,
                         Instant now) {
     if (kafka::names_a_leader(part.error)) {
-      const int32_t before = topology.partition(row_index).leader;
       follow_leader(row_index, link, part.leader_id, part.leader_epoch);
-      const int32_t leader = topology.partition(row_index).leader;
-      if (leader >= 0 && leader != before) topology.partition(row_index).attempts = 0;
     } else if (kafka::is_evicted(part.error)) {
       evicted(row_index, link);
     }
