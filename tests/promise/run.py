@@ -7,8 +7,8 @@ import re
 import subprocess
 import sys
 
-SCRIPTS = ['layers.py', 'tidy.py', 'shown.py', 'compiles.py', 'binary.py', 'alloc.py',
-           'selftest.py']
+SCRIPTS = ['layers.py', 'tidy.py', 'shown.py', 'mutants.py', 'compiles.py', 'binary.py',
+           'alloc.py', 'selftest.py']
 SLOW = ['alloc.py']  # not in --quick
 COUNTS = re.compile(r'^(\d+) passed, (\d+) failed, (\d+) skipped$')
 

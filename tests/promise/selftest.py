@@ -39,6 +39,20 @@ TRANSPORT, POSIX = 'include/kshare/net/transport.hpp', 'include/kshare/net/posix
 MINIMAL, VALUES = 'tests/promise/minimal.cpp', 'tests/promise/values.cpp'
 ALLOC, COUNTER = 'tests/promise/alloc_one.cpp', 'tests/support/alloc_count.hpp'
 README, CASES, LIVE = 'README.md', 'tests/unit/test_sum.cpp', 'tests/live/cases_sum.py'
+MUTANT = 'tests/mutants/sum_twice.patch'
+
+TWICE = '''  }
+  static uint32_t twice(uint32_t a) { return a * 2; }
+  // "new" and 'throw' in a comment, TO-DO too
+'''
+CHANGE = '''--- a/include/kshare/base/sum.hpp
++++ b/include/kshare/base/sum.hpp
+@@ -18,3 +18,3 @@
+   }
+-  static uint32_t twice(uint32_t a) { return a * 2; }
++  static uint32_t twice(uint32_t a) { return a * 3; }
+   // "new" and 'throw' in a comment, TO-DO too
+'''
 
 PROJECT = {
     BASE: header('kshare/base/sum.hpp', '''
@@ -95,7 +109,7 @@ int main() {
     README: '## What happens when\n\n' + '''- **one and one**: two, `always`.
   *Shown by* "one and one
   are two", `two_it_is`.
-''' * 10 + '\n## More\n\n- nothing\n',
+''' * 25 + '\n## More\n\n- nothing\n',
     CASES: SPDX + '''TEST_CASE(
     "one and "
     "one are two") {
@@ -106,6 +120,7 @@ int main() {
 def two_it_is(live):
     pass
 ''',
+    MUTANT: '# Three times, not twice.\n# tests: test_sum\n' + CHANGE,
     'CMakeLists.txt': '# SPDX-License-Identifier: Apache-2.0\n',
     'meson.build': '# SPDX-License-Identifier: Apache-2.0\n',
 }
@@ -178,6 +193,20 @@ SHOWN = [
     ('the tests that', CASES, ('"one and "', '"one or "')),
     ('the tests that', LIVE, ("@case('two', since=(4, 2))\n", '')),
 ]
+MUTANTS = [
+    ('each mutant says', MUTANT, ('# Three times, not twice.', '# three')),
+    ('each mutant says', MUTANT, ('# tests: ', '# ')),
+    ('each mutant says', MUTANT, ('test_sum', 'test_sum test_none')),
+    ('each mutant applies', BASE, ('return a * 2;', 'return a + a;')),
+    ('each mutant applies', BASE, ('  // "new"', '\n  // "new"')),
+    ('each mutant applies', BASE, after(TWICE, TWICE)),
+    ('each mutant applies', MUTANT, ('a/include/kshare/base/sum', 'a/include/kshare/base/more')),
+    ('each mutant applies', MUTANT, ('a/include/kshare/base/sum.hpp', 'a/CMakeLists.txt')),
+    ('each mutant applies', MUTANT, ('18,3 +18,3', '18,4 +18,4')),
+    ('each mutant applies', MUTANT, ('18,3 +18,3', '18,2 +18,2')),
+    ('each mutant applies', MUTANT, ('18,3 +18,3', '19,2 +19,2'), ('   }\n', '')),
+    ('each mutant applies', MUTANT, (CHANGE, '')),
+]
 COMPILES = [
     ('each header alone, gcc, C++17', BASE, (INCLUDE, '')),
     ('each header alone, gcc, C++17', WIRE, function('return (uint32_t)a + 0u;')),
@@ -204,7 +233,8 @@ BINARY = [
 ALLOCATIONS = [
     ('heap calls counted', ALLOC, before('  return', HEAP_CALL)),
 ]
-QUICK = [('layers.py', LAYERS), ('tidy.py', TIDY), ('shown.py', SHOWN)]
+QUICK = [('layers.py', LAYERS), ('tidy.py', TIDY), ('shown.py', SHOWN),
+         ('mutants.py', MUTANTS)]
 ALL = QUICK + [('compiles.py', COMPILES), ('binary.py', BINARY), ('alloc.py', ALLOCATIONS)]
 
 

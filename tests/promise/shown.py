@@ -14,7 +14,7 @@ LIVE = re.compile(r'`(\w+)`')
 TEXTS = r'(?:\s*"(?:\\.|[^"\\\n])*")+'
 TEST_CASE = re.compile(r'\bTEST_CASE(?:_FIXTURE\(\s*\w+,|\()(' + TEXTS + r')')
 LIVE_CASE = re.compile(r'^@case\((?:[^()]|\([^()]*\))*\)\ndef (\w+)\(', re.MULTILINE)
-ROWS_MIN = 10  # fewer: the list is not read any more
+ROWS_MIN = 25  # fewer: the list is not read any more
 
 
 def section(text):
