@@ -12,7 +12,7 @@ from registry import case
 from three import Flow, taken
 
 GUEST = 'GUEST'  # who comes in by the listener of that name; anybody else may do everything
-OFTEN = 5  # requests a second: one who waits for a permission stays below
+OFTEN = 7  # requests a second: one who waits for a permission stays below
 
 
 class Guarded:
@@ -70,7 +70,7 @@ def check_told(client, words, times=1):
     check(have == times, f'"{words}" was told {have} times, not {times}')
 
 
-def check_asks_slowly(live, net, client, client_id, seconds=2):
+def check_asks_slowly(live, net, client, client_id, seconds=3):
     """It goes on asking, with little work."""
     time.sleep(1)
     before, (cpu, _) = net.proxy.requests(client_id), client.activity()
@@ -79,7 +79,7 @@ def check_asks_slowly(live, net, client, client_id, seconds=2):
     live.note(f'in {seconds} s ' + ' '.join(f'{k} {v}' for k, v in sorted(during.items())))
     check(0 < sum(during.values()) <= OFTEN * seconds,
           f'{sum(during.values())} requests in {seconds} s')
-    check(cpu_later - cpu <= 30, f'{cpu_later - cpu} ms of CPU in {seconds} s')
+    check(cpu_later - cpu <= 15 * seconds, f'{cpu_later - cpu} ms of CPU in {seconds} s')
 
 
 def check_reads_all(live, group, topic, worker):

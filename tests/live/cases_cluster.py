@@ -6,11 +6,11 @@ from checks import check_complete, check_settled
 from client import check
 from ledger import Ledger, now
 from registry import case
-from three import ROW, Flow, Three, append_time  # noqa: F401
+from three import ROW, Flow, append_time, cluster_of  # noqa: F401
 
 
 def read_from_three(live, which, count):
-    three = live.once(Three)
+    three = cluster_of(live)
     live = live.at(three)
     topic, group = live.topic('spread', 6), live.group('spread')
     leaders = set(live.admin.leaders(topic).values())
@@ -42,7 +42,7 @@ def acknowledgements_after_the_leader_moved(live):
 
     With the same delivery count: the new leader does not know that they had been handed out.
     """
-    three = live.once(Three)
+    three = cluster_of(live)
     live = live.at(three)
     topic, group = live.topic('acks-move'), live.group('acks-move', lock_ms=10_000)
     live.admin.produce(topic, count=100)
@@ -67,7 +67,7 @@ def acknowledgements_after_the_leader_moved(live):
 @case()
 def others_flow_while_one_leader_is_frozen(live):
     """A broker that no longer answers holds up only its own partitions."""
-    three = live.once(Three)
+    three = cluster_of(live)
     live = live.at(three)
     three.coordinators_on(1)
     live.warm()

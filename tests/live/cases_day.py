@@ -10,7 +10,7 @@ from checks import check_settled, everything
 from client import check, wait_until
 from ledger import FINAL, Ledger, now
 from registry import case
-from three import ROW, Three, append_time  # noqa: F401
+from three import ROW, append_time, cluster_of  # noqa: F401
 
 DAY_S = 60
 MEMBERS = 4  # of kshare at once, and one of Java beside them
@@ -214,7 +214,7 @@ class Day:
 @case(since=(4, 3))
 def a_day_in_a_minute(live):
     """Every record is handled; again only if a member was killed or told that an ack has failed."""
-    three = live.once(Three)
+    three = cluster_of(live)
     day = Day(live.at(three), three)
     day.run()
     day.check()

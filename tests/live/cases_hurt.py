@@ -8,7 +8,7 @@ from checks import check_settled, members_of
 from client import check, wait_until
 from ledger import Ledger, now
 from registry import case
-from three import ROW, Flow, Three, append_time  # noqa: F401
+from three import ROW, Flow, append_time, cluster_of  # noqa: F401
 
 POLL_S = 1.5  # what has nothing to do with the harm waits for a poll at most
 LOCK_S = 2
@@ -17,7 +17,7 @@ FENCED_S = 5  # by then the controller has replaced a node that is not heard of
 
 def steady_place(live):
     """The cluster with nothing but leaders of topics on nodes 2 and 3."""
-    three = live.once(Three)
+    three = cluster_of(live)
     live = live.at(three)
     three.coordinators_on(1)
     live.warm()

@@ -7,14 +7,14 @@ from checks import check_settled, members_of, wait_members
 from client import check, wait_until
 from ledger import Ledger, now
 from registry import case
-from three import ROW, Flow, Three, append_time, longest_waits, taken  # noqa: F401
+from three import ROW, Flow, append_time, cluster_of, longest_waits, taken  # noqa: F401
 
 MOVE_S = 2  # after a leader has moved, and
 READY_S = 5  # after a broker is back, its records flow again
 
 
 def place_of(live):
-    three = live.once(Three)
+    three = cluster_of(live)
     return three, live.at(three)
 
 
@@ -202,9 +202,9 @@ def all_brokers_come_back_at_other_ports(live):
     time.sleep(1)
     for node, port in zip(three.cluster.nodes, ports):
         node.move(port)
+    three.admin = live.admin = kafka.Admin(three.bootstrap)
     three.cluster.start()
     ready = now()
-    three.admin = live.admin = kafka.Admin(three.bootstrap)
     for one in (topic, '__consumer_offsets', '__share_group_state'):
         led = three.wait_leaders(one, lambda ids: -1 not in ids)
     live.admin.produce(topic, count=600, first=600)

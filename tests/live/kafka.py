@@ -208,6 +208,12 @@ class Broker:
     def resume(self):
         self._process.send_signal(signal.SIGCONT)
 
+    def revive(self):
+        """Running and answering, whether it was killed, frozen or neither."""
+        if self._process:
+            self.resume()
+        return self.start()
+
     def cpu_seconds(self):
         fields = pathlib.Path(f'/proc/{self._process.pid}/stat').read_text().rsplit(')', 1)[1]
         user, system = fields.split()[11:13]

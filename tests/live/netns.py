@@ -4,6 +4,8 @@
 Nothing of it is seen from outside: a program runs in the one, a listener of ours stands in the
 other. When the first gets a new address, all that it had open is half-open: its packets go nowhere,
 and neither side is told. Both are gone when this process ends.
+
+With KSHARE_NETNS=0 in the environment there are none: so the other way can be seen here too.
 """
 import concurrent.futures
 import ctypes
@@ -25,7 +27,10 @@ class Unavailable(Exception):
 class Cable:
     def __init__(self):
         self._holders = []
+        self.listener = None
         try:
+            if os.environ.get('KSHARE_NETNS') == '0':
+                raise Unavailable('KSHARE_NETNS=0')
             for tool in 'unshare', 'nsenter', 'ip':
                 if not shutil.which(tool):
                     raise Unavailable(f'no {tool}')
@@ -78,8 +83,14 @@ class Cable:
                  f'addr add {CLIENT[1]}/29 dev near')
 
     def close(self):
+        if self.listener:
+            self.listener.close()
         for holder in self._holders:
             holder.stdin.close()
-            holder.wait()
+            try:
+                holder.wait(5)
+            except subprocess.TimeoutExpired:
+                holder.kill()
+                holder.wait()
             holder.stdout.close()
             holder.stderr.close()
