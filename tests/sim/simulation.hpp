@@ -298,7 +298,12 @@ class Simulation {
     int64_t most = broker.config().session_timeout_ms + 4 * broker.config().lock_ms + 30000;
     for (const auto& m : members) {
       const bool turns = static_cast<int>(m->links()) - 1 < broker.config().nodes;
-      if (turns || m->habits.options.max_poll_records == 1) return most + 120000;
+      if (!turns && m->habits.options.max_poll_records != 1) continue;
+      int64_t left = 0;
+      for (const Part& part : parts()) {
+        left += broker.counts(m->group, part.topic, part.partition).available;
+      }
+      return most + 120000 + 500 * left;
     }
     return most;
   }
