@@ -33,6 +33,22 @@ def check_others(flow, topic, its, bound_s=POLL_S):
                    lambda *place: place[0] == topic and place not in its)
 
 
+def check_hurt(live, flow, its, replaced, away):
+    """Nobody has waited longer than he had to. replaced, away: from when until when.
+
+    flow.topics: one whose partitions have no copies, and one with copies everywhere.
+    """
+    alone, copied = flow.topics
+    check_others(flow, alone, its)
+    # A record is for nobody before all replicas have it, so that all of these wait for the dead.
+    flow.check_lag(MOVE_S, 'those that have copies', lambda *_: [replaced],
+                   lambda topic, _: topic == copied)
+    flow.check_lag(READY_S, 'those that were without a leader', lambda *_: [away],
+                   lambda *place: place in its and place[0] == alone)
+    for topic in flow.topics:
+        check_settled(live, flow.group, topic, 10)
+
+
 @case()
 def a_broker_is_killed_while_records_flow(live):
     """SIGKILL, then started again: nothing lost, the others are not held up, its own go on."""
@@ -51,14 +67,7 @@ def a_broker_is_killed_while_records_flow(live):
     flow.end()
     live.note(f'moved after {moved - killed:.1f} s, down {ready - killed:.1f} s, '
               f'led again {led - ready:+.2f} s')
-    check_others(flow, alone, its)
-    # A record is for nobody before all replicas have it, so that all of these wait for the dead.
-    flow.check_lag(MOVE_S, 'those that have copies', lambda *_: [(killed, moved)],
-                   lambda topic, _: topic == copied)
-    flow.check_lag(READY_S, 'those that were without a leader', lambda *_: [(killed, ready)],
-                   lambda *place: place in its and place[0] == alone)
-    for topic in flow.topics:
-        check_settled(live, flow.group, topic, 10)
+    check_hurt(live, flow, its, (killed, moved), (killed, ready))
 
 
 @case()
@@ -79,13 +88,7 @@ def a_broker_freezes_beyond_the_request_timeout(live):
     flow.end()
     live.note(f'led again {led - resumed:+.2f} s')
     check('no answer in time' in flow.worker.err(), 'no request has timed out')
-    check_others(flow, alone, its)
-    flow.check_lag(MOVE_S, 'those that have copies', lambda *_: [(frozen, frozen + FENCED_S)],
-                   lambda topic, _: topic == copied)
-    flow.check_lag(READY_S, 'those that were without a leader', lambda *_: [(frozen, resumed)],
-                   lambda *place: place in its and place[0] == alone)
-    for topic in flow.topics:
-        check_settled(live, flow.group, topic, 10)
+    check_hurt(live, flow, its, (frozen, frozen + FENCED_S), (frozen, resumed))
 
 
 @case()

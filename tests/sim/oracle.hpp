@@ -41,7 +41,6 @@ struct Fact {
   std::vector<int64_t> locked_at;  // by a broker, each time
   // The last time that a member was told to have it.
   int64_t told_at = -1;
-  uint64_t told_life = 0;
   bool answered_for = true;  // handed out or acknowledged since
   static constexpr int64_t kNotSaid = -1;
 };
@@ -141,7 +140,6 @@ class Oracle {
       check_answered_for(place);
       Fact& f = fact_of(place);
       f.told_at = now_;
-      f.told_life = life;
       f.answered_for = false;
       h = Holding();
       h.node = node;

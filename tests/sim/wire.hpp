@@ -30,9 +30,7 @@ struct Life {
   uint64_t acks_ok = 0;  // of records that had been handed out
   bool torn = false;     // an answer has ended within a partition: who knows what was read of it
   std::deque<int64_t> idle;  // when requests brought nothing, in the last second of the world
-  size_t idle_most = 0;
   std::deque<int64_t> opens;  // connections tried in the last second
-  size_t opens_most = 0;
 };
 
 class Wire final : public Tap {
@@ -48,7 +46,6 @@ class Wire final : public Tap {
     Life& life = *life_of(member);
     while (!life.opens.empty() && life.opens.front() <= now_ - 1000) life.opens.pop_front();
     life.opens.push_back(now_);
-    life.opens_most = std::max(life.opens_most, life.opens.size());
     if (life.opens.size() > kOpensMost) life.oracle->fault("it connects again and again");
   }
   void opened(int conn, int member, int node) override {
@@ -196,7 +193,6 @@ class Wire final : public Tap {
   void idle(Life& life) {
     while (!life.idle.empty() && life.idle.front() <= now_ - 1000) life.idle.pop_front();
     life.idle.push_back(now_);
-    life.idle_most = std::max(life.idle_most, life.idle.size());
     if (life.idle.size() > kIdleMost) {
       life.oracle->fault("more than " + std::to_string(kIdleMost) + " requests for nothing in 1 s");
     }

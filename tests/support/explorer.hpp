@@ -19,6 +19,21 @@ struct Explorer {
   uint64_t faults = 0;
   std::vector<int> path;  // the events so far
 
+  // Each of so many events, one after the other, from the state of now: `happens` answers whether
+  // it can, `go_on` looks at what follows from it, `back` undoes all that.
+  template <typename Happens, typename GoOn, typename Back>
+  void try_each(int events, const Happens& happens, const GoOn& go_on, const Back& back) {
+    for (int event = 0; event < events; ++event) {
+      path.push_back(event);
+      if (happens(event)) {
+        ++steps;
+        go_on(event);
+      }
+      back();
+      path.pop_back();
+    }
+  }
+
   void fault(const char* what) {
     if (++faults > 3) return;
     std::string text;

@@ -476,18 +476,16 @@ struct Machine : Explorer {
     const State before = now;
     const Model model_before = model;
     const size_t dead_before = dead.size();
-    for (int event = 0; event < kEvents; ++event) {
-      path.push_back(event);
-      if (apply(event)) {
-        ++steps;
-        check();
-        explore(depth - 1);
-      }
+    const auto go_on = [&](int) {
+      check();
+      explore(depth - 1);
+    };
+    const auto back = [&] {
       now = before;
       model = model_before;
       dead.resize(dead_before);
-      path.pop_back();
-    }
+    };
+    try_each(kEvents, [&](int event) { return apply(event); }, go_on, back);
   }
 };
 

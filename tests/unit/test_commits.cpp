@@ -145,19 +145,17 @@ struct Machine : Explorer {
   void explore(int depth) {
     if (depth == 0) return;
     const Machine before = *this;
-    for (int event = 0; event < kEvents; ++event) {
-      path.push_back(event);
-      if (apply(event)) {
-        ++steps;
-        check();
-        explore(depth - 1);
-        std::copy(before.rows, before.rows + kRows, rows);
-        commits = before.commits;
-        made = before.made;
-        last = before.last;
-      }
-      path.pop_back();
-    }
+    const auto go_on = [&](int) {
+      check();
+      explore(depth - 1);
+    };
+    const auto back = [&] {
+      std::copy(before.rows, before.rows + kRows, rows);
+      commits = before.commits;
+      made = before.made;
+      last = before.last;
+    };
+    try_each(kEvents, [&](int event) { return apply(event); }, go_on, back);
   }
 };
 

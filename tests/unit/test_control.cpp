@@ -88,6 +88,14 @@ struct Office {
     b.i32(0).i16(error).null().text("member").i32(1).i32(5000).i8(-1);
     return b.tags().message;
   }
+  // Metadata, the search, and the join by way of broker 1.
+  void join() {
+    static_cast<void>(step());
+    connect();
+    answer(metadata());
+    answer(coordinator(1));
+    answer(heartbeat());
+  }
   void lose() {
     const bool asking = link.busy();
     if (asking) ++correlation;
@@ -189,11 +197,7 @@ TEST_CASE("brokers known by then are tried behind the bootstrap list") {
 
 TEST_CASE("a lost link to the coordinator: it is searched again, and Metadata asked that was out") {
   Office o;
-  static_cast<void>(o.step());
-  o.connect();
-  o.answer(Office::metadata());
-  o.answer(Office::coordinator(1));
-  o.answer(Office::heartbeat());
+  o.join();
   o.control.discovery.refresh(o.now);
   static_cast<void>(o.step());
   REQUIRE(o.asks(Api::metadata));
@@ -209,11 +213,7 @@ TEST_CASE("a lost link to the coordinator: it is searched again, and Metadata as
 
 TEST_CASE("a heartbeat that is due goes before Metadata, once there has been some") {
   Office o;
-  static_cast<void>(o.step());
-  o.connect();
-  o.answer(Office::metadata());
-  o.answer(Office::coordinator(1));
-  o.answer(Office::heartbeat());
+  o.join();
   o.now = o.now + 6000;
   o.control.discovery.refresh(o.now);
   static_cast<void>(o.step());
@@ -224,11 +224,7 @@ TEST_CASE("a heartbeat that is due goes before Metadata, once there has been som
 
 TEST_CASE("error 129 in Metadata: all brokers are forgotten, once a minute at most") {
   Office o;
-  static_cast<void>(o.step());
-  o.connect();
-  o.answer(Office::metadata());
-  o.answer(Office::coordinator(1));
-  o.answer(Office::heartbeat());
+  o.join();
   o.control.discovery.refresh(o.now);
   static_cast<void>(o.step());
   o.answer(Office::metadata(129));

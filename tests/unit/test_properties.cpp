@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "../support/number_options.hpp"
 #include "kshare/core/properties.hpp"
 
 namespace {
@@ -19,29 +20,6 @@ PropertyOutcome outcome_of(std::string_view name, std::string_view value) {
   Options options;
   return kshare::set(options, name, value).outcome;
 }
-
-struct NumberRow {
-  const char* name;
-  int32_t Options::*field;
-  int32_t min;
-};
-
-const NumberRow kNumbers[] = {
-    {"max.poll.records", &Options::max_poll_records, 1},
-    {"fetch.min.bytes", &Options::fetch_min_bytes, 0},
-    {"fetch.max.bytes", &Options::fetch_max_bytes, 1},
-    {"fetch.max.wait.ms", &Options::fetch_max_wait_ms, 0},
-    {"request.timeout.ms", &Options::request_timeout_ms, 1},
-    {"socket.connection.setup.timeout.ms", &Options::connection_setup_timeout_ms, 1},
-    {"retry.backoff.ms", &Options::retry_backoff_ms, 1},
-    {"retry.backoff.max.ms", &Options::retry_backoff_max_ms, 1},
-    {"reconnect.backoff.ms", &Options::reconnect_backoff_ms, 1},
-    {"reconnect.backoff.max.ms", &Options::reconnect_backoff_max_ms, 1},
-    {"metadata.max.age.ms", &Options::metadata_max_age_ms, 1},
-    {"metadata.recovery.rebootstrap.trigger.ms", &Options::rebootstrap_trigger_ms, 1},
-    {"ack.linger.ms", &Options::ack_linger_ms, 0},
-    {"lock.margin.ms", &Options::lock_margin_ms, 0},
-};
 
 }  // namespace
 
@@ -60,18 +38,18 @@ TEST_CASE("properties: texts are kept as views, without the spaces around them")
 }
 
 TEST_CASE("properties: every number is set, and held to its range") {
-  for (const NumberRow& row : kNumbers) {
+  for (const NumberOption& row : kNumberOptions) {
     CAPTURE(row.name);
     Options options;
     CHECK(kshare::set(options, row.name, " 12345 ").outcome == PropertyOutcome::accepted);
     CHECK(options.*row.field == 12345);
-    CHECK(kshare::set(options, row.name, std::to_string(row.min)).ok());
-    CHECK(options.*row.field == row.min);
+    CHECK(kshare::set(options, row.name, std::to_string(row.least)).ok());
+    CHECK(options.*row.field == row.least);
     CHECK(kshare::set(options, row.name, "2147483647").ok());
     CHECK(options.*row.field == INT32_MAX);
-    const PropertyResult low = kshare::set(options, row.name, std::to_string(row.min - 1));
+    const PropertyResult low = kshare::set(options, row.name, std::to_string(row.least - 1));
     CHECK(low.outcome == PropertyOutcome::bad_value);
-    const char* const words = row.min == 0 ? "must not be negative" : "must be at least 1";
+    const char* const words = row.least == 0 ? "must not be negative" : "must be at least 1";
     CHECK(std::string(low.reason) == words);
     CHECK(options.*row.field == INT32_MAX);
   }

@@ -426,16 +426,11 @@ struct Machine : Explorer {
       end();
       return back();
     }
-    for (int event = 0; event < kEvents; ++event) {
-      path.push_back(event);
-      if (apply(event)) {
-        ++steps;
-        check();
-        explore(depth - 1);
-      }
-      back();
-      path.pop_back();
-    }
+    const auto go_on = [&](int) {
+      check();
+      explore(depth - 1);
+    };
+    try_each(kEvents, [&](int event) { return apply(event); }, go_on, back);
   }
 };
 

@@ -3,6 +3,7 @@
 // and changes nothing.
 #include <doctest/doctest.h>
 
+#include "../support/number_options.hpp"
 #include "../support/world.hpp"
 
 namespace {
@@ -12,26 +13,6 @@ using kshare::Options;
 using world::Member;
 
 constexpr const kshare::Limits& kLimits = kshare::kTinyLimits;
-
-struct Number {
-  const char* name;
-  int32_t Options::*field;
-  int32_t least;
-};
-constexpr Number kNumbers[] = {
-    {"max.poll.records", &Options::max_poll_records, 1},
-    {"fetch.min.bytes", &Options::fetch_min_bytes, 0},
-    {"fetch.max.bytes", &Options::fetch_max_bytes, 1},
-    {"fetch.max.wait.ms", &Options::fetch_max_wait_ms, 0},
-    {"request.timeout.ms", &Options::request_timeout_ms, 1},
-    {"socket.connection.setup.timeout.ms", &Options::connection_setup_timeout_ms, 1},
-    {"retry.backoff.ms", &Options::retry_backoff_ms, 1},
-    {"reconnect.backoff.ms", &Options::reconnect_backoff_ms, 1},
-    {"metadata.max.age.ms", &Options::metadata_max_age_ms, 1},
-    {"metadata.recovery.rebootstrap.trigger.ms", &Options::rebootstrap_trigger_ms, 1},
-    {"ack.linger.ms", &Options::ack_linger_ms, 0},
-    {"lock.margin.ms", &Options::lock_margin_ms, 0},
-};
 
 // A consumer that has been asked to start with options that one change was made to.
 struct Try {
@@ -56,7 +37,8 @@ struct Try {
 }  // namespace
 
 TEST_CASE("a number below its least value is refused, the least one is not") {
-  for (const Number& number : kNumbers) {
+  for (const NumberOption& number : kNumberOptions) {
+    if (number.is_most) continue;
     CAPTURE(std::string(number.name));
     for (const int32_t below : {number.least - 1, INT32_MIN}) {
       Try refused([&](Options& options) { options.*number.field = below; });

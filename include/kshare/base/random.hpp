@@ -31,11 +31,15 @@ class Random {
   uint64_t state_ = 0;
 };
 
-// Exponential back-off with a jitter of 20 %: base, 2 base, 4 base, ... up to max (KIP-580).
-inline int64_t backoff_ms(uint32_t attempt, uint32_t base_ms, uint32_t max_ms, Random& random) {
+// Exponential back-off: base, 2 base, 4 base, ... up to max (KIP-580).
+inline uint64_t even_backoff_ms(uint32_t attempt, uint32_t base_ms, uint32_t max_ms) {
   uint64_t delay = base_ms;
   for (uint32_t i = 0; i < attempt && delay < max_ms; ++i) delay *= 2;
-  if (delay > max_ms) delay = max_ms;
+  return delay > max_ms ? max_ms : delay;
+}
+// The same with a jitter of 20 %.
+inline int64_t backoff_ms(uint32_t attempt, uint32_t base_ms, uint32_t max_ms, Random& random) {
+  const uint64_t delay = even_backoff_ms(attempt, base_ms, max_ms);
   const auto tenths = static_cast<uint64_t>(80 + random.below(41));
   return static_cast<int64_t>(delay * tenths / 100);
 }

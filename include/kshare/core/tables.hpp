@@ -238,11 +238,10 @@ struct Tables {
   void back_off(PartitionRow& row, Instant now) const {
     // On a grid, so that many partitions in error are asked for again in few requests: a third of
     // the back-off to all of it from now.
-    const int64_t most = shared.options.retry_backoff_max_ms;
-    int64_t grid = shared.options.retry_backoff_ms;
-    for (uint32_t i = 0; i < row.attempts && grid < most; ++i) grid *= 2;
-    if (grid > most) grid = most;
-    grid = grid * 2 / 3 + 1;
+    const uint64_t wait =
+        even_backoff_ms(row.attempts, static_cast<uint32_t>(shared.options.retry_backoff_ms),
+                        static_cast<uint32_t>(shared.options.retry_backoff_max_ms));
+    const auto grid = static_cast<int64_t>(wait * 2 / 3 + 1);
     row.retry_at.ms = ((now.ms + grid / 2) / grid + 1) * grid;
     if (row.attempts < 16) ++row.attempts;
   }
