@@ -54,6 +54,11 @@ inline void Simulation::apply(const Item& item) {
   }
 }
 
+inline int16_t ack_error(const Item& item) {
+  static const int16_t all[] = {-1, 3, 6, 7, 14, 15, 16, 29, 42, 69, 74, 100, 121, 124, 999};
+  return all[item.b % (sizeof all / sizeof *all)];
+}
+
 // Its consequences may go on for as long as a broker does not know of it, and for a lock. Errors
 // wait until somebody asks.
 inline void Simulation::disturb(const Item& item) {
@@ -61,7 +66,8 @@ inline void Simulation::disturb(const Item& item) {
   const int64_t over = waits ? kBegin + plan_.span : now + item.ms;
   const int64_t until = over + broker.config().lock_ms + 3000;
   const std::vector<Part> all = parts();
-  const bool of_part = item.kind == Kind::error_of_fetch || item.kind == Kind::error_of_acks ||
+  const bool of_acks = item.kind == Kind::error_of_acks && ack_error(item) != -1;  // of the request
+  const bool of_part = item.kind == Kind::error_of_fetch || of_acks ||
                        item.kind == Kind::leader_move || item.kind == Kind::leader_gone ||
                        item.kind == Kind::compact || item.kind == Kind::delete_records;
   const bool of_member = (item.kind >= Kind::member_kill && item.kind <= Kind::resubscribe) ||
@@ -248,10 +254,9 @@ inline void Simulation::apply_to_topic(const Item& item) {
 inline void Simulation::apply_error(const Item& item) {
   static const int16_t of_share[] = {-1, 3, 6, 7, 14, 15, 16, 56, 100, 122, 123, 133, 999};
   static const int16_t of_versions[] = {-1, 7, 14, 15, 999};
-  static const int16_t of_heartbeat[] = {7, 13, 14, 15, 16, 25, 29, 69, 110};
+  static const int16_t of_heartbeat[] = {7, 13, 14, 15, 16, 25, 29, 69, 110, 30, 42, 81};
   static const int16_t of_search[] = {14, 15, 16, 30};
   static const int16_t of_fetch[] = {-1, 3, 5, 6, 7, 29, 56, 74, 75, 100, 999};
-  static const int16_t of_acks[] = {-1, 3, 6, 7, 14, 15, 16, 29, 42, 69, 74, 100, 121, 124, 999};
   const auto pick = [&](const auto& all) { return all[item.b % (sizeof all / sizeof *all)]; };
   const bool lasts = item.c % 3 == 0;  // for item.ms; else for a few times
   const int times = lasts ? 1000000 : static_cast<int>(1 + item.c % 6);
@@ -263,7 +268,9 @@ inline void Simulation::apply_error(const Item& item) {
   switch (item.kind) {
     case Kind::error_of_api:
       if (api == minibroker::kShareGroupHeartbeat) {
-        return broker.fail_next(api, pick(of_heartbeat), times);
+        const int16_t code = pick(of_heartbeat);
+        for (const auto& m : members) m->may_be_rejected |= code == 30 || code == 42 || code == 81;
+        return broker.fail_next(api, code, times);
       }
       if (api == minibroker::kFindCoordinator) {
         return broker.fail_next(api, pick(of_search), times);
@@ -292,7 +299,7 @@ inline void Simulation::apply_error(const Item& item) {
   if (item.kind == Kind::error_of_fetch) {
     return broker.fail_partition(part.topic, part.partition, pick(of_fetch), times);
   }
-  broker.fail_acks(part.topic, part.partition, pick(of_acks), times);
+  broker.fail_acks(part.topic, part.partition, ack_error(item), times);
 }
 
 // ---- members

@@ -85,6 +85,7 @@ class Member {
   std::vector<std::string> topics;
   bool verbose = false;      // prints events
   bool calm = false;         // only reads and accepts from now on
+  bool may_be_rejected = false;  // the coordinator may refuse it for good
   int64_t start_at = 0;      // kNever: it is not started by itself
   int64_t resubscribe_at = kNever;
   bool close_then_start = false;
@@ -265,6 +266,9 @@ class Member {
     resubscribe_at = kNever;
   }
   void ended() {
+    if (consumer().status().code == kshare::Errc::group_rejected && may_be_rejected) {
+      return rejected();
+    }
     if (!closing_) {
       char line[kshare::kLineBytes];
       kshare::describe(consumer().status(), line, sizeof line);
@@ -275,6 +279,18 @@ class Member {
     const int64_t again = close_then_start ? now_ + pause_ms : kNever;
     end();
     start_at = again;
+  }
+  // It gives up its records and connections, and its application starts it again.
+  void rejected() {
+    life_->torn = true;  // answers under way are not waited for
+    if (!closing_) begin_close(0);
+    if (consumer().poll(kshare::Instant{clock()})) oracle.fault("it runs although it has failed");
+    for (const SimTransport& t : pool_->transports) {
+      if (t.interest().fd >= 0) oracle.fault("a rejected member keeps a connection");
+    }
+    check_end();
+    end();
+    start_at = now_ + 1000;
   }
   // Nobody was slow, nothing was wrong: then nothing is given back unseen.
   void check(const kshare::Event& event) {
