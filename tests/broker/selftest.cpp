@@ -9,6 +9,8 @@
 
 #include "selftest_client.hpp"
 
+namespace selftest {
+
 using namespace minibroker;
 
 namespace {
@@ -334,3 +336,5 @@ TEST_CASE("twenty thousand offsets, a hundred at a time") {
   }
   CHECK(f.b.start_offset("g", "t", 0) == 19900);
 }
+
+}  // namespace selftest

@@ -8,6 +8,8 @@
 
 #include "selftest_client.hpp"
 
+namespace selftest_cluster {
+
 using namespace minibroker;
 namespace {
 
@@ -372,3 +374,5 @@ TEST_CASE("a node stops and comes back") {
   Client again(b, "g", "m");
   CHECK(again.fetch({{tp, {}}}, 2).parts.at(tp).acquired[0].count == 1);  // it was not persisted
 }
+
+}  // namespace selftest_cluster

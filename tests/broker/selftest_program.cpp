@@ -11,6 +11,8 @@
 #include "selftest_client.hpp"
 #include "tcp_front.hpp"
 
+namespace selftest_program {
+
 using namespace minibroker;
 namespace {
 
@@ -150,3 +152,5 @@ TEST_CASE("the front's clock jumps when told to, and the Broker's with it") {
   CHECK(front.now() >= 30000);
   CHECK(counts(b) == Counts{3, 0, 0, 0});
 }
+
+}  // namespace selftest_program

@@ -9,6 +9,8 @@
 
 #include "selftest_client.hpp"
 
+namespace selftest_versions {
+
 using namespace minibroker;
 namespace {
 
@@ -279,3 +281,5 @@ TEST_CASE("renewals: with IsRenewAck; switched off 121; without it, and in versi
   CHECK(old.b.violations().size() == 1);
   CHECK(old.ack(1, kReject, false).parts.at(old.tp).ack_error == 0);
 }
+
+}  // namespace selftest_versions

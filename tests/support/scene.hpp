@@ -45,6 +45,7 @@ struct Settled {
   int64_t offset;
   int type;
   int16_t error;
+  int node;  // that was asked
 };
 
 // Every record handed out has exactly one outcome, or is still with someone.
@@ -142,11 +143,20 @@ struct SceneOf {
   }
 
  private:
+  int node_of(int conn) const {
+    for (const int node : w.broker.node_ids()) {
+      for (const int its : w.broker.connections(node)) {
+        if (its == conn) return node;
+      }
+    }
+    return -1;
+  }
   void note(const minibroker::AckEvent& event) {
+    const int node = node_of(event.conn);
     for (int64_t at = event.first; at <= event.last && at - event.first < 100000; ++at) {
       const bool one = event.types.size() == 1;
       const size_t index = one ? 0 : static_cast<size_t>(at - event.first);
-      settled.push_back({answers, event.partition, at, event.types[index], event.error});
+      settled.push_back({answers, event.partition, at, event.types[index], event.error, node});
     }
   }
 };

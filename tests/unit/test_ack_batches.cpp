@@ -10,6 +10,7 @@
 #include "../support/batches.hpp"
 #include "kshare/ack/ack_batches.hpp"
 
+namespace test_ack_batches {
 namespace {
 
 using kshare::Ack;
@@ -513,3 +514,5 @@ TEST_CASE("an ack whose journey may outlast its lock does not travel with sound 
   CHECK(kshare::ack_class(lot, kshare::Instant{4900}) == AckClass::late);
   CHECK(kshare::ack_class(lot, kshare::Instant{5199}) == AckClass::late);
 }
+
+}  // namespace test_ack_batches

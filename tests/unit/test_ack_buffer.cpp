@@ -5,6 +5,7 @@
 #include "../support/batches.hpp"
 #include "kshare/ack/ack_buffer.hpp"
 
+namespace test_ack_buffer {
 namespace {
 
 using kshare::Ack;
@@ -357,3 +358,5 @@ TEST_CASE("a commit names what waits or is on its way, and nothing twice") {
   CHECK(s.acks.commits.status(ticket) == Status{Errc::broker_error, 7});
   CHECK(s.acks.is_held(held));
 }
+
+}  // namespace test_ack_buffer

@@ -11,6 +11,7 @@
 #include "../support/explorer.hpp"
 #include "kshare/ack/ack_buffer.hpp"
 
+namespace test_ack_orders {
 namespace {
 
 using kshare::Ack;
@@ -501,3 +502,5 @@ TEST_CASE(
   CHECK(machine.steps > 1000000);
   CHECK(machine.faults == 0);
 }
+
+}  // namespace test_ack_orders

@@ -3,7 +3,11 @@
 // record, who is told, and what never happens twice.
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "../support/scene.hpp"
+
+namespace test_acknowledging {
 
 using kshare::Ack;
 using kshare::Errc;
@@ -63,6 +67,15 @@ TEST_CASE("un-acked: it comes back after the lock with count 2, and the old hand
   CHECK(s.w.now - since <= 1500);
   for (size_t i = 5; i < 10; ++i) CHECK(s.m.seen[i].count == 2);
   CHECK(s.m.event_count(EventType::lock_expired) == 5);
+  std::set<int64_t> expired;
+  for (const kshare::Event& event : s.m.events) {
+    if (event.type != EventType::lock_expired) continue;
+    CHECK(event.words() == "t");
+    CHECK(event.partition == 0);
+    CHECK(event.first == event.last);
+    expired.insert(event.first);
+  }
+  CHECK(expired == std::set<int64_t>{0, 1, 2, 3, 4});
   for (size_t i = 0; i < 5; ++i) {
     CHECK(s.ack(i, Ack::accept) == kshare::Status{Errc::lock_lost, 0});
     CHECK(s.ack(i, Ack::accept) == kshare::Status{Errc::unknown_record, 0});
@@ -356,7 +369,8 @@ TEST_CASE("a lost connection: acks that were never sent go over the next one, ea
     for (int64_t offset = 0; offset < 3; ++offset) CHECK(s.times(0, offset) == 1);
     if (noticed) {  // the broker has given them back: they come again
       CHECK(s.stats().acks_failed == 3);
-      CHECK(s.m.times()[{0, 0}] == 2);
+      CHECK(s.m.event_count(EventType::acks_failed) == 1);
+      for (int64_t offset = 0; offset < 6; ++offset) CHECK(s.m.times()[{0, offset}] == 2);
     } else {
       CHECK(s.stats().acks_ok == 3);
       CHECK(s.m.seen.size() == 6);
@@ -445,12 +459,54 @@ TEST_CASE("acks after the leader moved go where the record came from, or fail wi
   s.w.run_for(1000);
   CHECK(s.stats().acks_ok == 5);  // those of the partition that stayed
   CHECK(s.stats().acks_failed == 5);
-  for (int64_t offset = 0; offset < 5; ++offset) CHECK(s.times(1, offset) == 1);
+  for (int64_t offset = 0; offset < 5; ++offset) {
+    for (int p = 0; p < 2; ++p) {
+      REQUIRE(s.times(p, offset) == 1);
+      CHECK(s.last(p, offset)->node == 0);
+      CHECK(s.last(p, offset)->error == (p == 0 ? 3 : 0));
+    }
+  }
+  CHECK(s.m.event_count(EventType::acks_failed) == 1);
+  for (const kshare::Event& event : s.m.events) {
+    if (event.type != EventType::acks_failed) continue;
+    CHECK(event.status == kshare::Status{Errc::broker_error, 3});
+    CHECK(event.words() == "t");
+    CHECK(event.partition == 0);
+    CHECK(event.value == 5);
+  }
   for (size_t i = before; i < s.m.ids.size(); ++i) static_cast<void>(s.ack(i, Ack::accept));
   REQUIRE(s.w.run_until([&] { return s.m.seen.size() == 15; }, 40000));
   for (size_t i = 10; i < 15; ++i) static_cast<void>(s.ack(i, Ack::accept));
   CHECK(s.w.run_until([&] { return s.stats().acks_ok == 10; }));
   CHECK(s.w.broker.start_offset("group", "t", 0) == 5);
+  check_sums(s.consumer());
+  check_clean(s.w);
+}
+
+TEST_CASE("acks of what stayed with its leader do not go with the link to another one") {
+  world::SceneOf<kshare::kSmallLimits> s(config(30000, 2));
+  s.hold_all();
+  s.w.broker.add_topic("t", 2);
+  for (int p = 0; p < 2; ++p) {
+    s.w.broker.move_leader("t", p, 0);
+    s.w.broker.append("t", p, records(5));
+  }
+  REQUIRE(s.m.start({"t"}).ok());
+  REQUIRE(s.until_seen(10));
+  s.w.broker.move_leader("t", 0, 1);
+  REQUIRE(s.until_seen(15));  // they have come again from there: the old handles are void
+  for (size_t i = 0; i < 15; ++i) {
+    const bool is_void = i < 10 && s.m.seen[i].partition == 0;
+    CHECK(s.ack(i, Ack::accept).code == (is_void ? Errc::lock_lost : Errc::ok));
+  }
+  CHECK(s.until_settled());
+  for (int64_t offset = 0; offset < 5; ++offset) {
+    for (int p = 0; p < 2; ++p) {
+      REQUIRE(s.times(p, offset) == 1);
+      CHECK(s.last(p, offset)->node == 1 - p);
+      CHECK(s.last(p, offset)->error == 0);
+    }
+  }
   check_sums(s.consumer());
   check_clean(s.w);
 }
@@ -688,3 +744,5 @@ TEST_CASE("acks over which a broker broke down are unknown: it may have applied 
     check_sums(s.consumer());
   }
 }
+
+}  // namespace test_acknowledging

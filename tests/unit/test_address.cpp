@@ -6,6 +6,8 @@
 
 #include "kshare/core/address.hpp"
 
+namespace test_address {
+
 using kshare::Address;
 using kshare::bootstrap_count;
 using kshare::bootstrap_entry;
@@ -107,3 +109,5 @@ TEST_CASE("no list of these characters makes it look beyond its end") {
   }
   CHECK(sum != 0);
 }
+
+}  // namespace test_address

@@ -6,6 +6,8 @@
 #include "../support/scenario.hpp"
 #include "kshare/core/intake.hpp"
 
+namespace test_answers {
+
 using kshare::Ack;
 using kshare::AckKind;
 using kshare::Api;
@@ -286,3 +288,5 @@ TEST_CASE("where a batch is known up to is the highest offset acquired, whatever
   CHECK(c.row(0).hint == 10);
   CHECK(c.row(1).hint == 0);
 }
+
+}  // namespace test_answers

@@ -14,6 +14,8 @@
 #include "kshare/base/time.hpp"
 #include "kshare/wire/error_code.hpp"
 
+namespace test_base {
+
 using kshare::backoff_ms;
 using kshare::Bytes;
 using kshare::Errc;
@@ -163,3 +165,5 @@ TEST_CASE("error codes that let an ack go again are those after which the broker
   CHECK(kFencedMemberEpoch == 110);
   CHECK(kInvalidRecordState == 121);
 }
+
+}  // namespace test_base

@@ -4,6 +4,8 @@
 
 #include "../support/scene.hpp"
 
+namespace test_clock {
+
 using kshare::EventType;
 using kshare::Instant;
 using world::check_clean;
@@ -76,3 +78,5 @@ TEST_CASE("a clock that steps back is as if it stood still, until it has caught 
   for (const auto& offset : s.m.times()) CHECK(offset.second == 1);
   check_clean(s.w);
 }
+
+}  // namespace test_clock

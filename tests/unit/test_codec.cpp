@@ -6,6 +6,7 @@
 #include "../support/batches.hpp"
 #include "../support/world.hpp"
 
+namespace test_codec {
 namespace {
 
 using batches::Batch;
@@ -389,3 +390,5 @@ TEST_CASE(
     CHECK(w.close(m));
   }
 }
+
+}  // namespace test_codec

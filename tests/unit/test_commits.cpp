@@ -10,6 +10,7 @@
 #include "../support/explorer.hpp"
 #include "kshare/ack/commits.hpp"
 
+namespace test_commits {
 namespace {
 
 using kshare::CommitRow;
@@ -299,3 +300,5 @@ TEST_CASE("without rows there are commits of nothing only") {
   CHECK(s.commits.begin(0) == 1);
   CHECK(s.code(1) == Errc::ok);
 }
+
+}  // namespace test_commits

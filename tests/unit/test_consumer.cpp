@@ -2,8 +2,11 @@
 // The whole consumer against the mini broker, in virtual time: the first things one expects of it.
 #include <doctest/doctest.h>
 
-#include "../support/world.hpp"
+#include "../support/scene.hpp"
 
+namespace test_consumer {
+
+using world::check_clean;
 using world::Member;
 using world::World;
 
@@ -22,10 +25,6 @@ std::vector<minibroker::Rec> records(int count, size_t bytes = 20) {
 void fill(World& w, const std::string& topic, int partition, int batches, int per_batch,
           size_t bytes = 20) {
   for (int i = 0; i < batches; ++i) w.broker.append(topic, partition, records(per_batch, bytes));
-}
-
-void check_clean(World& w) {
-  for (const std::string& violation : w.broker.violations()) FAIL_CHECK(violation);
 }
 
 }  // namespace
@@ -101,3 +100,5 @@ TEST_CASE("connections refused while they are being made: tried again with back-
   CHECK(w.run_until([&] { return m.consumer().stats().acks_ok == 5; }, 5000));
   CHECK(m.consumer().status().ok());
 }
+
+}  // namespace test_consumer

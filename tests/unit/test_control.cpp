@@ -8,6 +8,8 @@
 #include "../support/wire.hpp"
 #include "kshare/core/control.hpp"
 
+namespace test_control {
+
 using decoders::Build;
 using decoders::Message;
 using kshare::Api;
@@ -255,3 +257,5 @@ TEST_CASE("without Metadata for the trigger's time the bootstrap list is gone ba
   CHECK(o.where() == "10.0.0.9:9092");
   CHECK(o.t.topology.known_brokers() == 0);
 }
+
+}  // namespace test_control

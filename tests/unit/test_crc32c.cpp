@@ -10,6 +10,7 @@
 
 #include "kshare/wire/crc32c.hpp"
 
+namespace test_crc32c {
 namespace {
 
 using kshare::Bytes;
@@ -133,3 +134,5 @@ TEST_CASE("crc32c: a zero-filled object is a fresh one, and value() does not end
   crc.update(kshare::as_bytes("123456789"));
   CHECK(crc.value() == 0xE3069283u);
 }
+
+}  // namespace test_crc32c

@@ -8,6 +8,7 @@
 #include "../support/scenario.hpp"
 #include "../support/scene.hpp"
 
+namespace test_custody {
 namespace {
 
 using kshare::Ack;
@@ -19,6 +20,12 @@ using kshare::Record;
 using kshare::Ticket;
 using minibroker::State;
 using world::Scene;
+
+constexpr kshare::Limits kTwoLeaders = [] {
+  kshare::Limits limits = kshare::kTinyLimits;
+  limits.links_max = 3;
+  return limits;
+}();
 
 std::set<int64_t> held_offsets(Scene& s) {
   std::set<int64_t> offsets;
@@ -135,6 +142,40 @@ TEST_CASE("a forgotten acknowledge: stalled says so once an episode, held names 
   s.w.run_for(3000);
   CHECK(s.m.seen.size() > taken);
   CHECK(s.m.event_count(EventType::stalled) == 2);  // a new episode
+}
+
+TEST_CASE("a forgotten acknowledge on one link: other links keep delivering and acknowledging") {
+  minibroker::Config config;
+  config.nodes = 2;
+  for (const int forgetful : {0, 1}) {
+    CAPTURE(forgetful);
+    world::SceneOf<kTwoLeaders> s(config);
+    s.m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+    s.m.judge = [&](const Record& record, Ack&) { return record.partition != forgetful; };
+    s.w.broker.add_topic("t", 2);
+    for (int p = 0; p < 2; ++p) s.w.broker.move_leader("t", p, p);
+    REQUIRE(s.m.start({"t"}).ok());
+    s.w.run_for(2000);
+    s.append(forgetful, 1, 1500);  // a slot is held by it
+    REQUIRE(s.until_seen(1));
+    uint64_t acked = 0;
+    for (int i = 0; i < 40; ++i) {  // for most of its lock
+      s.append(1 - forgetful, 5, 60);
+      acked += 5;
+      CHECK(s.w.run_until([&] { return s.stats().acks_ok == acked; }, 600));
+      s.w.run_for(400);
+    }
+    CHECK(s.m.seen.size() == 201);
+    CHECK(s.stats().redelivered == 0);
+    CHECK(s.consumer().held_count() == 1);
+    CHECK_FALSE(s.m.has_event(EventType::stalled));
+    CHECK(s.state(0, forgetful) == State::Acquired);
+    CHECK(s.ack(0, Ack::accept).ok());
+    CHECK(s.until_settled());
+    CHECK(s.stats().acks_ok == 201);
+    world::check_sums(s.consumer());
+    world::check_clean(s.w);
+  }
 }
 
 TEST_CASE("detach frees the bytes and keeps the slot: the store is not what an application fills") {
@@ -382,3 +423,5 @@ TEST_CASE("commit: its acks do not linger, with no room for a fetch that could c
   CHECK(s.w.now - begin < 700);
   CHECK(s.consumer().commit_status(ticket).ok());
 }
+
+}  // namespace test_custody

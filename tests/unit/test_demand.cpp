@@ -4,6 +4,8 @@
 
 #include "../support/scenario.hpp"
 
+namespace test_demand {
+
 using kshare::FetchSize;
 using kshare::Instant;
 using kshare::kNoLot;
@@ -101,3 +103,5 @@ TEST_CASE("a long poll is short while anything waits behind it, and never a loop
   tables.shared.options.fetch_max_wait_ms = 0;
   CHECK(demand::max_wait(1, false, tables) == 10);
 }
+
+}  // namespace test_demand

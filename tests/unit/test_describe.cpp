@@ -11,6 +11,7 @@
 
 #include "kshare/core/describe.hpp"
 
+namespace test_describe {
 namespace {
 
 using kshare::Errc;
@@ -180,3 +181,5 @@ TEST_CASE("TextOut: integers at both ends of their range") {
   out << INT64_MIN << " " << INT64_MAX << " " << int64_t{0} << " " << -7;
   CHECK(std::string(line) == "-9223372036854775808 9223372036854775807 0 -7");
 }
+
+}  // namespace test_describe

@@ -6,6 +6,8 @@
 #include "../support/scenario.hpp"
 #include "kshare/core/discovery.hpp"
 
+namespace test_discovery {
+
 using decoders::Build;
 using decoders::Message;
 using kshare::Discovery;
@@ -16,6 +18,8 @@ using kshare::kNever;
 using scenario::Desk;
 
 namespace {
+
+constexpr int16_t kOfTopic[] = {-1, 3, 5, 17, 29, 42, 100, 999};
 
 struct Part {
   int32_t index, leader, epoch;
@@ -197,6 +201,32 @@ TEST_CASE("a topic that is refused is told once, and asked for until it is grant
   CHECK(o.count(EventType::topic_error) == 2);
 }
 
+TEST_CASE("errors of a topic, whichever they are: told once, and the others get their leaders") {
+  for (const int16_t code : kOfTopic) {
+    CAPTURE(code);
+    Office o;
+    REQUIRE(o.topology().subscribe("bills"));
+    o.desk.assign(8, 1, -1);
+    for (int i = 0; i < 4; ++i) {
+      o.ask_and({{"orders", 0, code, {{0, 1, 5}}}, {"bills", 8, 0, {{0, 2, 1}}}});
+      CHECK(o.partition(0, 8).leader == 2);
+      CHECK(o.due_in() >= 80);  // asked for again, with back-off
+      CHECK(o.due_in() <= 1200);
+      o.now += o.due_in();
+    }
+    CHECK(o.events.size() == (code == 5 ? 0 : 1));  // 5: it is being created
+    CHECK(o.count(code == 3 ? EventType::topic_missing : EventType::topic_error) ==
+          (code == 5 ? 0 : 1));
+    for (const Event& event : o.events) {
+      CHECK(event.status == kshare::Status{kshare::Errc::broker_error, code});
+      CHECK(event.words() == "orders");
+    }
+    CHECK_FALSE(o.shared().fatal);
+    o.ask_and({{"orders", 7}, {"bills", 8, 0, {{0, 2, 1}}}});
+    CHECK(o.due_in() == o.shared().options.metadata_max_age_ms);
+  }
+}
+
 TEST_CASE("a leader that nobody knows is asked for with back-off until it is known") {
   Office o;
   o.desk.assign(7, 1, -1);
@@ -254,3 +284,5 @@ TEST_CASE("Metadata wanted in vain for the trigger's time is overdue, once a tri
   CHECK_FALSE(o.discovery.overdue(Instant{wanted + trigger - 1}, o.shared()));
   CHECK(o.discovery.overdue(Instant{wanted + trigger}, o.shared()));
 }
+
+}  // namespace test_discovery

@@ -17,6 +17,7 @@
 #include "../support/dns_server.hpp"
 #include "kshare/net/dns.hpp"
 
+namespace test_dns {
 namespace {
 
 namespace posix = kshare::posix;
@@ -850,3 +851,5 @@ TEST_CASE(
   CHECK(bench.status.code == Errc::lookup_failed);
   CHECK(bench.status.detail != 0);
 }
+
+}  // namespace test_dns

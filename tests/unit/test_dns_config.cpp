@@ -10,6 +10,7 @@
 #include "kshare/base/random.hpp"
 #include "kshare/net/dns_config.hpp"
 
+namespace test_dns_config {
 namespace {
 
 using kshare::posix::Address;
@@ -170,3 +171,5 @@ TEST_CASE("dns: noise in both files is passed over") {
     CHECK(hosts(text, "broker.example").empty());
   }
 }
+
+}  // namespace test_dns_config

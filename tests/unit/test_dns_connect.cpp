@@ -17,6 +17,7 @@
 #include "kshare/net/dns.hpp"
 #include "kshare/net/posix.hpp"
 
+namespace test_dns_connect {
 namespace {
 
 namespace posix = kshare::posix;
@@ -499,3 +500,5 @@ TEST_CASE("dns: a consumer whose bootstrap server and brokers are names, by UDP 
   CHECK(open_descriptors() <= before + 1);  // the pool's eventfd
   for (const std::string& violation : broker.violations()) FAIL_CHECK(violation);
 }
+
+}  // namespace test_dns_connect

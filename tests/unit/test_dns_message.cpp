@@ -12,6 +12,7 @@
 #include "kshare/base/random.hpp"
 #include "kshare/net/dns_message.hpp"
 
+namespace test_dns_message {
 namespace {
 
 using dnstest::be16;
@@ -287,3 +288,5 @@ TEST_CASE("dns: any prefix, any changed octet, and noise, end in an outcome") {
     CHECK((answer.count != 0) == (answer.outcome == DnsOutcome::addresses));
   }
 }
+
+}  // namespace test_dns_message

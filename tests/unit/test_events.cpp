@@ -5,6 +5,8 @@
 
 #include "../support/scene.hpp"
 
+namespace test_events {
+
 using kshare::Ack;
 using kshare::Errc;
 using kshare::Event;
@@ -244,3 +246,5 @@ TEST_CASE("a partition in error: told once, whatever is acknowledged meanwhile")
   CHECK(s.stats().acks_ok == 5);
   CHECK(s.m.event_count(EventType::partition_error) == 1);
 }
+
+}  // namespace test_events

@@ -5,6 +5,8 @@
 
 #include "../support/scene.hpp"
 
+namespace test_explicit {
+
 using kshare::Ack;
 using kshare::Errc;
 using minibroker::State;
@@ -202,3 +204,5 @@ TEST_CASE("acks that the broker has evicted: what was not handed out is not hand
     check_clean(s.w);
   }
 }
+
+}  // namespace test_explicit

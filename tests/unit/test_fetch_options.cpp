@@ -6,6 +6,8 @@
 #include "../support/scenario.hpp"
 #include "../support/scene.hpp"
 
+namespace test_fetch_options {
+
 using kshare::Ack;
 using kshare::AcquireMode;
 using scenario::Watch;
@@ -183,3 +185,5 @@ TEST_CASE(
     }
   }
 }
+
+}  // namespace test_fetch_options

@@ -4,12 +4,16 @@
 #include <doctest/doctest.h>
 
 #include "../support/scenario.hpp"
+#include "../support/scene.hpp"
+
+namespace test_fetching {
 
 using kshare::EventType;
 using scenario::fill;
 using scenario::records;
 using scenario::Watch;
 using world::AnyMember;
+using world::check_clean;
 using world::Member;
 using world::World;
 
@@ -20,9 +24,6 @@ constexpr int16_t kLostSession[] = {122, 123, 133};
 constexpr int16_t kOtherTop[] = {-1, 3, 6, 13, 30, 42, 56, 100};
 constexpr int16_t kOfPartition[] = {3, 5, 6, 29, 56, 74, 75, 100, 103};
 
-void check_clean(World& w) {
-  for (const std::string& violation : w.broker.violations()) FAIL_CHECK(violation);
-}
 void check_flows(World& w, AnyMember& m, const char* topic, int partition, int64_t within_ms) {
   const uint64_t before = m.consumer().stats().records;
   fill(w, topic, partition, 1, 1);
@@ -163,20 +164,38 @@ TEST_CASE("all partitions of a large assignment in error at once: few requests")
 }
 
 TEST_CASE("a stalled connection: the request times out, then everything goes on elsewhere") {
-  Scene s;
-  s.m.options.request_timeout_ms = 5000;
-  s.begin();
-  s.m.pool.transports[1].stall = true;
-  const uint64_t turns = s.w.turns;
-  const int64_t from = s.w.now;
-  s.w.run_for(7000);
-  CHECK(s.m.has_event(EventType::disconnected));
-  CHECK(s.w.turns - turns < 700);
-  s.w.run_for(8000);
-  CHECK(s.watch.worst(from) < kBusy);
-  s.m.pool.transports[1].stall = false;
-  s.w.run_for(11000);  // connection_setup_timeout_ms, and a back-off
-  check_flows(s.w, s.m, "t", 0, 1500);
+  minibroker::Config config;
+  config.nodes = 2;
+  World w{config};
+  w.broker.add_topic("t", 2);
+  Member<kshare::kSmallLimits> m;
+  m.options.request_timeout_ms = 5000;
+  w.join(m);
+  Watch watch{w, m};
+  REQUIRE(m.start({"t"}).ok());
+  w.run_for(2000);
+  uint32_t link = 1;
+  while (m.consumer().engine().link(link).target() != w.broker.leader_of("t", 1)) {
+    REQUIRE(++link < kshare::kSmallLimits.links_max);
+  }
+  REQUIRE(w.broker.leader_of("t", 0) != w.broker.leader_of("t", 1));
+  m.pool.transports[link].stall = true;
+  const uint64_t turns = w.turns;
+  const int64_t from = w.now;
+  fill(w, "t", 1, 1, 1);
+  for (int i = 0; i < 15; ++i) {  // and the other link's records come all the time
+    check_flows(w, m, "t", 0, 600);
+    w.run_for(from + 1000 * (i + 1) - w.now);
+    if (i == 6) CHECK(m.has_event(EventType::disconnected));
+  }
+  CHECK(w.turns - turns < 1500);
+  CHECK(watch.worst(from) < kBusy);
+  for (const auto& record : m.seen) CHECK(record.partition == 0);
+  m.pool.transports[link].stall = false;
+  w.run_for(11000);  // connection_setup_timeout_ms, and a back-off
+  CHECK(m.seen.size() == 16);
+  check_flows(w, m, "t", 1, 1500);
+  check_clean(w);
 }
 
 TEST_CASE("acks whose answer never comes do not make it spin when their locks run out") {
@@ -575,3 +594,5 @@ TEST_CASE("partitions that stay in error are asked for again in company, about o
   w.broker.append("t", 7, records(3));
   CHECK(w.run_until([&] { return m.seen.size() == 3; }, 2500));
 }
+
+}  // namespace test_fetching

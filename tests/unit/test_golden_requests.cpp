@@ -12,6 +12,8 @@
 #include "../support/wire.hpp"
 #include "kshare/ack/ack_batches.hpp"
 
+namespace test_golden_requests {
+
 using decoders::Message;
 using decoders::size_of;
 using golden::hex_of;
@@ -267,3 +269,5 @@ TEST_CASE("request headers: what a link writes in front of each request") {
     CHECK(hex_of(w.sending.get() + 4, out.size() - 4) == vector->hex);
   }
 }
+
+}  // namespace test_golden_requests

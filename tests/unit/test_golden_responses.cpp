@@ -10,6 +10,8 @@
 #include "../support/golden.hpp"
 #include "../support/wire.hpp"
 
+namespace test_golden_responses {
+
 using decoders::Build;
 using decoders::Kind;
 using decoders::Message;
@@ -134,3 +136,5 @@ TEST_CASE("the vectors name every API and version that kshare speaks, both ways"
     }
   }
 }
+
+}  // namespace test_golden_responses

@@ -6,6 +6,8 @@
 #include "../support/golden.hpp"
 #include "../support/scenario.hpp"
 
+namespace test_golden_session {
+
 using kshare::Ack;
 using kshare::AckKind;
 using kshare::FetchSize;
@@ -101,3 +103,5 @@ TEST_CASE("a session's requests are those of Kafka's own classes, in both versio
     play.acknowledge("end", AckKind::terminal, true);
   }
 }
+
+}  // namespace test_golden_session

@@ -4,6 +4,8 @@
 
 #include "../support/scene.hpp"
 
+namespace test_groups {
+
 using minibroker::BatchOptions;
 using minibroker::GroupSettings;
 using world::check_clean;
@@ -178,3 +180,5 @@ TEST_CASE("an open transaction holds back read_committed alone, and without spin
   CHECK(g.offsets(1) == std::vector<int64_t>{0, 1, 2, 3, 4, 5});
   check_clean(g.w);
 }
+
+}  // namespace test_groups

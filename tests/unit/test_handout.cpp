@@ -4,6 +4,8 @@
 
 #include "../support/scene.hpp"
 
+namespace test_handout {
+
 using kshare::Instant;
 using kshare::Record;
 using world::Scene;
@@ -44,3 +46,5 @@ TEST_CASE("behind unsubscribe() nothing is handed out of what had come before") 
   CHECK(s.w.run_until([&] { return s.state(0) == minibroker::State::Available; }, 1000));
   world::check_clean(s.w);
 }
+
+}  // namespace test_handout

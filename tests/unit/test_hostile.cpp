@@ -8,6 +8,8 @@
 #include "../support/hostile_life.hpp"
 #include "../support/spoiler.hpp"
 
+namespace test_hostile {
+
 using spoiler::Change;
 using spoiler::How;
 using spoiler::Talk;
@@ -238,3 +240,5 @@ TEST_CASE("an absurd throttle time does not silence the consumer for good") {
     CHECK(talk.w.now < 120000);
   }
 }
+
+}  // namespace test_hostile

@@ -7,6 +7,8 @@
 
 #include "../support/scene.hpp"
 
+namespace test_inspect {
+
 using kshare::Api;
 using kshare::AssignedPartition;
 using kshare::Errc;
@@ -334,3 +336,5 @@ TEST_CASE("every state has its words") {
   CHECK(std::string(kshare::describe(static_cast<LinkState>(5))) == "unknown");
   CHECK(std::string(kshare::describe(static_cast<MemberState>(4))) == "unknown");
 }
+
+}  // namespace test_inspect

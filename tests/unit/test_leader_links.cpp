@@ -9,6 +9,7 @@
 #include "../support/wire.hpp"
 #include "kshare/core/leaders.hpp"
 
+namespace test_leader_links {
 namespace {
 
 using kshare::Ack;
@@ -332,3 +333,5 @@ TEST_CASE("bytes are not read again before there is an ack slot for what they br
   REQUIRE(fetch.has_value());
   CHECK(fetch->key == 1);
 }
+
+}  // namespace test_leader_links

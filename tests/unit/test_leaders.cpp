@@ -3,11 +3,15 @@
 #include <doctest/doctest.h>
 
 #include "../support/scenario.hpp"
+#include "../support/scene.hpp"
+
+namespace test_leaders {
 
 using kshare::EventType;
 using scenario::fill;
 using scenario::Watch;
 using world::AnyMember;
+using world::check_clean;
 using world::Member;
 using world::World;
 
@@ -15,9 +19,6 @@ namespace {
 
 constexpr int kBusy = 30;
 
-void check_clean(World& w) {
-  for (const std::string& violation : w.broker.violations()) FAIL_CHECK(violation);
-}
 minibroker::Config brokers(int nodes) {
   minibroker::Config config;
   config.nodes = nodes;
@@ -74,25 +75,41 @@ TEST_CASE("the leader moves: the hint of the old one is followed, records keep c
 }
 
 TEST_CASE("the leader moves with records in hand: its acks fail with the reason, none is lost") {
-  Cluster<> c{brokers(2), 1};
-  c.m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
-  c.m.judge = [](const kshare::Record&, kshare::Ack&) { return false; };
-  fill(c.w, "t", 0, 1, 4);
-  c.begin();
-  REQUIRE(c.m.seen.size() == 4);
-  c.w.broker.move_leader("t", 0, 1);
-  c.w.run_for(1500);
-  c.m.judge = nullptr;  // what comes from now on is accepted
-  for (size_t i = 0; i < 4; ++i) {
-    static_cast<void>(c.m.consumer().acknowledge(c.m.ids[i], kshare::Ack::accept));
+  for (const bool come_again : {false, true}) {  // before the acks
+    CAPTURE(come_again);
+    Cluster<> c{brokers(2), 1};
+    c.m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+    c.m.judge = [](const kshare::Record&, kshare::Ack&) { return false; };
+    fill(c.w, "t", 0, 1, 4);
+    c.begin();
+    REQUIRE(c.m.seen.size() == 4);
+    c.w.broker.move_leader("t", 0, 1);
+    if (come_again) CHECK(c.w.run_until([&] { return c.m.seen.size() == 8; }, 1500));
+    const kshare::Errc answer = come_again ? kshare::Errc::lock_lost : kshare::Errc::ok;
+    for (size_t i = 0; i < 4; ++i) {
+      CHECK(c.m.consumer().acknowledge(c.m.ids[i], kshare::Ack::accept).code == answer);
+    }
+    CHECK(c.w.run_until([&] { return c.m.seen.size() == 8; }, 5000));
+    for (size_t i = 4; i < c.m.ids.size(); ++i) {
+      CHECK(c.m.consumer().acknowledge(c.m.ids[i], kshare::Ack::accept).ok());
+    }
+    CHECK(c.w.run_until([&] { return c.w.broker.start_offset("group", "t", 0) == 4; }, 5000));
+    c.w.run_for(500);
+    CHECK(c.m.event_count(EventType::lock_expired) == (come_again ? 4 : 0));
+    CHECK(c.m.event_count(EventType::acks_failed) == (come_again ? 0 : 1));
+    for (const kshare::Event& event : c.m.events) {
+      if (event.type != EventType::acks_failed) continue;
+      CHECK(event.status == kshare::Status{kshare::Errc::broker_error, 3});  // of the old one
+      CHECK(event.words() == "t");
+      CHECK(event.partition == 0);
+      CHECK(event.value == 4);
+    }
+    CHECK(c.m.consumer().stats().acks_failed == 4);
+    CHECK(c.m.consumer().stats().acks_ok == 4);
+    for (const auto& entry : c.m.times()) CHECK(entry.second == 2);
+    c.m.judge = nullptr;
+    check_flows(c.w, c.m, "t", 0, 1000);
   }
-  CHECK(c.w.run_until([&] { return c.m.seen.size() >= 8; }, 40000));
-  for (size_t i = 0; i < c.m.ids.size(); ++i) {
-    static_cast<void>(c.m.consumer().acknowledge(c.m.ids[i], kshare::Ack::accept));
-  }
-  CHECK(c.w.run_until([&] { return c.w.broker.start_offset("group", "t", 0) == 4; }, 40000));
-  CHECK(c.m.times().size() == 4);
-  check_flows(c.w, c.m, "t", 0, 1000);
 }
 
 TEST_CASE("a hint without a usable leader: metadata finds it, with back-off") {
@@ -320,3 +337,5 @@ TEST_CASE("acks after unsubscribe go where the record came from, the rest is giv
   CHECK(done == static_cast<int>(c.m.ids.size()));
   CHECK(free == 8 - done);
 }
+
+}  // namespace test_leaders

@@ -7,6 +7,7 @@
 #include "../support/scenario.hpp"
 #include "../support/wire.hpp"
 
+namespace test_locks {
 namespace {
 
 using kshare::Ack;
@@ -444,3 +445,5 @@ TEST_CASE("acks in flight of one lot do not put off the end of another's lock") 
   b.run_to(kMax + 7);
   CHECK(b.t.shared.stats.expired == 10);
 }
+
+}  // namespace test_locks

@@ -6,6 +6,7 @@
 #include "../support/scenario.hpp"
 #include "../support/scene.hpp"
 
+namespace test_log_start {
 namespace {
 
 using kshare::Ack;
@@ -90,3 +91,5 @@ TEST_CASE("nothing is at the offset asked for: the last is asked for, then all o
     CHECK(t.lots[other].missing());  // it may begin where the log does
   }
 }
+
+}  // namespace test_log_start

@@ -7,6 +7,7 @@
 #include "../support/batches.hpp"
 #include "kshare/ack/lots.hpp"
 
+namespace test_lots {
 namespace {
 
 using kshare::kNoLot;
@@ -317,3 +318,5 @@ TEST_CASE("a lot beside another holds ack slots only, and ends with them") {
   CHECK(table.lots.free_if_done(beside));
   CHECK(table.firsts(0) == std::vector<int64_t>{10, 30});
 }
+
+}  // namespace test_lots

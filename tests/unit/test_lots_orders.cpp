@@ -13,6 +13,7 @@
 #include "../support/small_tables.hpp"
 #include "kshare/core/demand.hpp"
 
+namespace test_lots_orders {
 namespace {
 
 using kshare::Ack;
@@ -581,3 +582,5 @@ TEST_CASE(
   CHECK(machine.ends > 10000);
   CHECK(machine.faults == 0);
 }
+
+}  // namespace test_lots_orders

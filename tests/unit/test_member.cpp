@@ -5,6 +5,8 @@
 #include "../support/scenario.hpp"
 #include "kshare/core/member.hpp"
 
+namespace test_member {
+
 using kshare::EventType;
 using kshare::Instant;
 using kshare::Member;
@@ -16,7 +18,7 @@ namespace {
 constexpr int16_t kRetried[] = {14, 7, 13};
 constexpr int16_t kMoved[] = {15, 16};
 constexpr int16_t kRejoined[] = {25, 110, 69};
-constexpr int16_t kFatal[] = {30, 35, 42, 81, 112, 119, -1, 32000};
+constexpr int16_t kFatal[] = {30, 35, 42, 81, 112, 119, 999, -1, 32000};
 
 // A member whose coordinator is broker 1, its topology, and the answers it gets.
 struct Office {
@@ -459,3 +461,5 @@ TEST_CASE("a member on its way out that is put out of the group does not join ag
     CHECK(o.due() == kshare::kNever.ms);
   }
 }
+
+}  // namespace test_member

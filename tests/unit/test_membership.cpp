@@ -4,10 +4,14 @@
 #include <doctest/doctest.h>
 
 #include "../support/scenario.hpp"
+#include "../support/scene.hpp"
+
+namespace test_membership {
 
 using kshare::EventType;
 using scenario::fill;
 using scenario::Watch;
+using world::check_clean;
 using world::Member;
 using world::World;
 
@@ -16,11 +20,8 @@ namespace {
 constexpr int kBusy = 30;  // requests a second that a faulty cluster may cost
 constexpr int16_t kRetried[] = {14, 15, 16, 7};
 constexpr int16_t kRejoined[] = {25, 110, 69};
-constexpr int16_t kFatal[] = {30, 35, 42, 81, 112, 99};
+constexpr int16_t kFatal[] = {30, 35, 42, 81, 112, 999};
 
-void check_clean(World& w) {
-  for (const std::string& violation : w.broker.violations()) FAIL_CHECK(violation);
-}
 minibroker::Config brokers(int nodes) {
   minibroker::Config config;
   config.nodes = nodes;
@@ -540,18 +541,42 @@ TEST_CASE("partitions added while consuming: their records come with the next he
 }
 
 TEST_CASE("the clock jumps ahead by more than the session time-out: rejoin, nothing acked twice") {
-  World w;
-  w.broker.add_topic("t", 1);
-  fill(w, "t", 0, 10, 1);
-  Member<> m;
-  m.takes_max = 3;
-  w.join(m);
-  REQUIRE(m.start({"t"}).ok());
-  CHECK(w.run_until([&] { return m.seen.size() >= 3; }, 5000));
-  w.now += 120000;
-  CHECK(w.run_until([&] { return w.broker.start_offset("group", "t", 0) == 10; }, 10000));
-  CHECK(m.event_count(EventType::rejoining) == 1);
-  CHECK(m.times().size() == 10);
-  check_flows(w, m, "t", 0, 1000);
-  check_clean(w);
+  enum class Asleep { with_records, before_the_answer, and_the_answer_lost };
+  for (const Asleep how :
+       {Asleep::with_records, Asleep::before_the_answer, Asleep::and_the_answer_lost}) {
+    CAPTURE(static_cast<int>(how));
+    world::Scene s;
+    s.m.takes_max = 3;
+    s.start(1, 4);
+    REQUIRE(s.w.run_until([&] { return s.stats().acks_ok == 4; }, 5000));
+    const bool in_hand = how == Asleep::with_records;
+    bool answered = false;  // the broker has taken more acks
+    s.on_answer = [&](int, std::string&) {
+      if (in_hand || answered || s.settled.size() == 4) return true;
+      answered = true;
+      s.m.pool.transports[1].stall = true;  // it is read after the jump
+      return how != Asleep::and_the_answer_lost;
+    };
+    s.append(0, 10);
+    REQUIRE(s.w.run_until([&] { return in_hand ? s.m.seen.size() == 7 : answered; }, 5000));
+    REQUIRE(s.stats().acks_ok == 4);
+    const size_t early = s.settled.size();
+    REQUIRE(in_hand == (early == 4));
+    s.w.now += 120000;
+    s.m.pool.transports[1].stall = false;
+    CHECK(s.w.run_until([&] { return s.w.broker.start_offset("group", "t", 0) == 14; }, 10000));
+    CHECK(s.until_settled());
+    CHECK(s.m.event_count(EventType::rejoining) == 1);
+    std::map<int64_t, int> accepted;
+    for (const world::Settled& ack : s.settled) {
+      CHECK(ack.error == 0);
+      accepted[ack.offset] += ack.type == minibroker::kAccept ? 1 : 0;
+    }
+    for (int64_t offset = 0; offset < 14; ++offset) CHECK(accepted[offset] == 1);
+    for (size_t i = 0; i < early; ++i) CHECK(s.m.times()[{0, s.settled[i].offset}] == 1);
+    check_flows(s.w, s.m, "t", 0, 1000);
+    check_clean(s.w);
+  }
 }
+
+}  // namespace test_membership

@@ -4,6 +4,8 @@
 
 #include "../support/samples.hpp"
 
+namespace test_messages {
+
 using decoders::Build;
 using decoders::decode;
 using decoders::Kind;
@@ -429,3 +431,5 @@ TEST_CASE("arrays that nobody wants are skipped, whatever their length") {
                 {"cluster ''", "topic 't' u1 0", "partition u1 7 1 2 0", "end 0 0"});
   }
 }
+
+}  // namespace test_messages

@@ -5,6 +5,8 @@
 
 #include "../support/wire.hpp"
 
+namespace test_negotiation {
+
 using decoders::Build;
 using decoders::Message;
 using kshare::Api;
@@ -310,3 +312,5 @@ TEST_CASE("error 129: the broker is not the one that it was taken for") {
   CHECK(w.answer(1, Build{}.i16(129).array(0).i32(0).tags().message) == Negotiation::misdirected);
   CHECK_FALSE(w.link.reader().malformed());
 }
+
+}  // namespace test_negotiation

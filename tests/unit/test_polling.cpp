@@ -4,6 +4,8 @@
 
 #include "../support/scene.hpp"
 
+namespace test_polling {
+
 using kshare::Instant;
 using world::Member;
 using world::World;
@@ -138,3 +140,5 @@ TEST_CASE("an answer that has come while the application slept is no time-out") 
   w.run_for(1500);
   CHECK(m.has_event(kshare::EventType::disconnected));
 }
+
+}  // namespace test_polling

@@ -18,6 +18,7 @@
 #include "../support/descriptors.hpp"
 #include "kshare/net/posix.hpp"
 
+namespace test_posix {
 namespace {
 
 namespace posix = kshare::posix;
@@ -784,3 +785,5 @@ TEST_CASE("posix: without a descriptor to spare connecting fails with the reason
   CHECK(peer.accept() >= 0);
   tcp.close();
 }
+
+}  // namespace test_posix

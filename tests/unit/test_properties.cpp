@@ -10,6 +10,7 @@
 #include "../support/number_options.hpp"
 #include "kshare/core/properties.hpp"
 
+namespace test_properties {
 namespace {
 
 using kshare::Options;
@@ -158,3 +159,5 @@ TEST_CASE("properties: names are exact") {
     CHECK(outcome_of(name, "x") == (ours ? PropertyOutcome::rejected : PropertyOutcome::unknown));
   }
 }
+
+}  // namespace test_properties

@@ -13,6 +13,7 @@
 
 #include "kshare/wire/reader.hpp"
 
+namespace test_reader {
 namespace {
 
 using kshare::Bytes;
@@ -670,3 +671,5 @@ TEST_CASE("reader: fail() and reset()") {
   CHECK(window.reader.i32() == 9);
   CHECK(window.reader.commit());
 }
+
+}  // namespace test_reader

@@ -8,6 +8,7 @@
 #include "../support/scenario.hpp"
 #include "kshare/core/handout.hpp"
 
+namespace test_readout {
 namespace {
 
 using kshare::Ack;
@@ -256,3 +257,5 @@ TEST_CASE("looking without taking: gaps in front are cleared away, the record st
   CHECK(b.next() == Step::empty);
   CHECK(b.seen == std::vector<int64_t>{12});
 }
+
+}  // namespace test_readout

@@ -5,6 +5,8 @@
 
 #include "../support/scenario.hpp"
 
+namespace test_rebootstrap {
+
 using kshare::Errc;
 using kshare::EventType;
 using scenario::fill;
@@ -309,3 +311,5 @@ TEST_CASE("a host name longer than its limit is no room either") {
   CHECK(m.consumer().status() == kshare::Status{Errc::too_long, 0});
   CHECK(m.consumer().last_error().find("host_bytes") != std::string_view::npos);
 }
+
+}  // namespace test_rebootstrap

@@ -4,6 +4,8 @@
 
 #include "../support/scene.hpp"
 
+namespace test_reconnecting {
+
 using world::check_clean;
 using world::Scene;
 
@@ -75,3 +77,5 @@ TEST_CASE("a link that was made to wait begins anew with its next connection") {
   CHECK(asked() > before);
   check_clean(s.w);
 }
+
+}  // namespace test_reconnecting

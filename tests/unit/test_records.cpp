@@ -7,6 +7,8 @@
 
 #include "../support/scene.hpp"
 
+namespace test_records {
+
 using kshare::Ack;
 using kshare::EventType;
 using minibroker::BatchOptions;
@@ -566,3 +568,5 @@ TEST_CASE("headers may be walked by hand, more than once") {
   REQUIRE(s.until_seen(1));
   CHECK(walks == 2);
 }
+
+}  // namespace test_records

@@ -5,6 +5,7 @@
 
 #include "../support/renewals.hpp"
 
+namespace test_renewal {
 namespace {
 
 using kshare::Ack;
@@ -226,3 +227,5 @@ TEST_CASE("long lives: lots are renewed again and again, in part, until all is s
   }
   CHECK(bench.faults == 0);
 }
+
+}  // namespace test_renewal

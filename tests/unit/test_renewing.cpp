@@ -5,6 +5,7 @@
 
 #include "../support/scene.hpp"
 
+namespace test_renewing {
 namespace {
 
 using kshare::Ack;
@@ -372,3 +373,5 @@ TEST_CASE("records renewed at many different times: no row is lost, none is rede
   CHECK(s.consumer().engine().tables().lots.free_count() == kshare::kTinyLimits.lots_max);
   world::check_clean(s.w);
 }
+
+}  // namespace test_renewing

@@ -5,6 +5,7 @@
 
 #include "../support/scene.hpp"
 
+namespace test_renewing_under_strain {
 namespace {
 
 using kshare::Ack;
@@ -181,3 +182,5 @@ TEST_CASE("more locks to renew than one request can name: each has its turn, no 
   s.check_tables();
   world::check_clean(s.w);
 }
+
+}  // namespace test_renewing_under_strain

@@ -15,6 +15,7 @@
 #include "kshare/message/share_fetch.hpp"
 #include "kshare/message/share_group_heartbeat.hpp"
 
+namespace test_requests {
 namespace {
 
 // A writer on memory of its own, and what it wrote in hex.
@@ -191,3 +192,5 @@ TEST_CASE("a request that does not fit says so, whatever is missing") {
   kshare::encode_fetch(exact.out, fetch);
   CHECK(exact.out.ok());
 }
+
+}  // namespace test_requests

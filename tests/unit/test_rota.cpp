@@ -6,6 +6,8 @@
 #include "../support/wire.hpp"
 #include "kshare/core/rota.hpp"
 
+namespace test_rota {
+
 using kshare::EventType;
 using kshare::Instant;
 using kshare::kNever;
@@ -194,3 +196,5 @@ TEST_CASE("more leaders than links: each has its turn before anyone has a second
     for (int32_t node = 1; node <= 4; ++node) CHECK(turns[node] > 20);
   }
 }
+
+}  // namespace test_rota

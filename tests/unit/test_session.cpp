@@ -4,6 +4,8 @@
 
 #include "../support/scenario.hpp"
 
+namespace test_session {
+
 using kshare::Ack;
 using kshare::AckKind;
 using kshare::FetchSize;
@@ -435,3 +437,5 @@ TEST_CASE("a fetch that asks for nothing names one octet to Kafka 4.1, which ref
     CHECK(q.max_records == 0);
   }
 }
+
+}  // namespace test_session

@@ -14,6 +14,7 @@
 #include "../support/scenario.hpp"
 #include "../support/small_tables.hpp"
 
+namespace test_session_orders {
 namespace {
 
 using kshare::Ack;
@@ -457,3 +458,5 @@ TEST_CASE(
 TEST_CASE("every order of the same through a window that holds one partition at a time") {
   explore(130, 7);
 }
+
+}  // namespace test_session_orders

@@ -6,6 +6,7 @@
 #include "../support/number_options.hpp"
 #include "../support/world.hpp"
 
+namespace test_settings {
 namespace {
 
 using kshare::Errc;
@@ -120,3 +121,5 @@ TEST_CASE("a consumer that runs cannot be started again, and goes on as it was")
   CHECK(m.consumer().status().ok());
   CHECK(m.consumer().poll(kshare::Instant{1}));
 }
+
+}  // namespace test_settings

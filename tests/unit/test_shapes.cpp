@@ -10,6 +10,7 @@
 #include "kshare/core/handout.hpp"
 #include "kshare/core/storage.hpp"
 
+namespace test_shapes {
 namespace {
 
 using batches::Batch;
@@ -612,3 +613,5 @@ TEST_CASE("a batch of an unknown form is read again once, from a known offset, t
     CHECK(rig.handed[0][offset] == 0);
   }
 }
+
+}  // namespace test_shapes

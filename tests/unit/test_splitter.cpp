@@ -5,6 +5,7 @@
 
 #include "../support/batches.hpp"
 
+namespace test_splitter {
 namespace {
 
 using batches::Batch;
@@ -258,3 +259,5 @@ TEST_CASE(
   CHECK(sum(varlong(-1) + varlong(-1) + varlong(1) + varlong(-1) + varlong(-1)) == -1);
   CHECK(sum(varlong(-1) + varlong(-1) + varlong(0)) == 0);
 }
+
+}  // namespace test_splitter

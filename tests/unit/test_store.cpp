@@ -4,6 +4,7 @@
 
 #include "../support/batches.hpp"
 
+namespace test_store {
 namespace {
 
 using batches::Box;
@@ -242,3 +243,5 @@ TEST_CASE("log append time is every record's time, create time is each record's 
   CHECK(items[0].timestamp == 5007);
   CHECK(items[1].timestamp == 5000);
 }
+
+}  // namespace test_store

@@ -9,6 +9,8 @@
 #include "../support/decoders.hpp"
 #include "../support/world.hpp"
 
+namespace test_streaming {
+
 using decoders::Build;
 using decoders::Message;
 using kshare::Instant;
@@ -190,3 +192,5 @@ TEST_CASE("a batch of more than 4 MiB passes through a 1 KiB window: small recor
   CHECK(w.broker.violations().empty());
   CHECK(w.close(m));
 }
+
+}  // namespace test_streaming

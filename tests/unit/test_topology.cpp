@@ -5,6 +5,8 @@
 
 #include "../support/scenario.hpp"
 
+namespace test_topology {
+
 using kshare::kNoRow;
 using kshare::Topology;
 using kshare::Uuid;
@@ -265,3 +267,5 @@ TEST_CASE("the row of a partition stays while the application holds a record wit
   tables.topology.collect();
   CHECK(tables.topology.partition_count() == 0);
 }
+
+}  // namespace test_topology

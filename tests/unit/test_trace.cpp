@@ -11,6 +11,8 @@
 #include "../support/scenario.hpp"
 #include "../support/scene.hpp"
 
+namespace test_trace {
+
 using kshare::Api;
 using kshare::Errc;
 using kshare::LinkState;
@@ -508,3 +510,5 @@ TEST_CASE("the widest entry fits in a line, and a line is cut to any room") {
     }
   }
 }
+
+}  // namespace test_trace

@@ -14,6 +14,8 @@
 #include "kshare/core/trace_format.hpp"
 #include "kshare/net/trace.hpp"
 
+namespace test_trace_transport {
+
 using kshare::Io;
 using kshare::TraceEntry;
 using kshare::TraceKind;
@@ -488,3 +490,5 @@ TEST_CASE("what the wire tells is what the core's hook tells, on every link, als
     CHECK(lost != 0);
   }
 }
+
+}  // namespace test_trace_transport

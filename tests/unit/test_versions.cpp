@@ -7,6 +7,8 @@
 
 #include "../support/scenario.hpp"
 
+namespace test_versions {
+
 using kshare::Errc;
 using minibroker::Config;
 using world::Member;
@@ -155,3 +157,5 @@ TEST_CASE("share.version 2, of Kafka 4.4, is served as 1 is") {
   Member<> m;
   check_served(w, m);
 }
+
+}  // namespace test_versions

@@ -5,6 +5,7 @@
 
 #include "../support/batches.hpp"
 
+namespace test_walker {
 namespace {
 
 using batches::Batch;
@@ -603,3 +604,5 @@ TEST_CASE("record bytes that nobody wants are consumed to their end") {
   CHECK(in.frame_left() == 0);
   CHECK_FALSE(walker.walked());
 }
+
+}  // namespace test_walker

@@ -14,6 +14,7 @@
 #include "kshare/wire/reader.hpp"
 #include "kshare/wire/writer.hpp"
 
+namespace test_writer {
 namespace {
 
 using kshare::Reader;
@@ -275,3 +276,5 @@ TEST_CASE("writer: patches") {
   narrow.writer.patch_i32(0, 1);  // of something that did not fit: nothing happens
   CHECK_FALSE(narrow.writer.ok());
 }
+
+}  // namespace test_writer
