@@ -93,7 +93,7 @@ class Link {
     if (state_ == LinkState::idle) return;
     become(LinkState::waiting, why, shared);
     deadline_ = now + shared.reconnect_ms(attempts());
-    if (distrust_ < 16 * kAnswersALoss) distrust_ += kAnswersALoss;
+    if (distrust_ < 15 * kAnswersALoss) distrust_ += kAnswersALoss;
     drop();
   }
   Bytes unsent() const { return {send_.data + sent_, send_size_ - sent_}; }
@@ -177,7 +177,7 @@ class Link {
     if (!reader_.settle()) return false;
     busy_ = false;
     if (request_ != Api::api_versions) {  // more than a friendly hello
-      distrust_ = static_cast<uint8_t>(distrust_ - (distrust_ + 7) / 8);
+      distrust_ = static_cast<uint8_t>(distrust_ - (distrust_ + 15) / 16);
     }
     if (throttle_ms_ > 0) mute_until_ = now + throttle_ms_;  // KIP-219
     return true;
@@ -255,7 +255,7 @@ class Link {
  private:
   // What a loss weighs in answers: a connection that breaks off behind its first ones, every time,
   // is as bad as one that is refused.
-  static constexpr uint8_t kAnswersALoss = 4;
+  static constexpr uint8_t kAnswersALoss = 16;
 
   enum class Frame : uint8_t { size, header, body, rest };
 
