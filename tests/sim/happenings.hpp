@@ -59,9 +59,28 @@ inline int16_t ack_error(const Item& item) {
   return all[item.b % (sizeof all / sizeof *all)];
 }
 
+// Whoever has records can settle them all the same, in time.
+inline bool Simulation::takes_no_lock(const Item& item) const {
+  const int16_t api = kApis[item.a % (sizeof kApis / sizeof *kApis)];
+  switch (item.kind) {
+    case Kind::session_drop: return !broker.config().unload_empty_groups;  // it may be the last one
+    case Kind::coordinator_move:
+    case Kind::net_refuse: return true;
+    case Kind::coordinator_lie: return item.ms < broker.config().session_timeout_ms / 2;
+    case Kind::throttle: return broker.config().lock_ms >= 10000;  // more than a few of a second
+    case Kind::error_of_api:
+      return api == minibroker::kMetadata || api == minibroker::kFindCoordinator;
+    default: return false;
+  }
+}
+
 // Its consequences may go on for as long as a broker does not know of it, and for a lock. Errors
 // wait until somebody asks.
 inline void Simulation::disturb(const Item& item) {
+  if (takes_no_lock(item)) {
+    for (const auto& oracle : oracles) oracle->calm = false;
+    return;
+  }
   const bool waits = item.kind >= Kind::error_of_api && item.kind <= Kind::fetch_hidden;
   const int64_t over = waits ? kBegin + plan_.span : now + item.ms;
   const int64_t until = over + broker.config().lock_ms + 3000;
@@ -71,6 +90,7 @@ inline void Simulation::disturb(const Item& item) {
                        item.kind == Kind::leader_move || item.kind == Kind::leader_gone ||
                        item.kind == Kind::compact || item.kind == Kind::delete_records;
   const bool of_member = (item.kind >= Kind::member_kill && item.kind <= Kind::resubscribe) ||
+                         item.kind == Kind::member_put_out || item.kind == Kind::session_drop ||
                          item.kind == Kind::net_cut || item.kind == Kind::net_half_close ||
                          item.kind == Kind::net_hold || item.kind == Kind::net_lose;
   for (const auto& oracle : oracles) {
@@ -254,7 +274,8 @@ inline void Simulation::apply_to_topic(const Item& item) {
 inline void Simulation::apply_error(const Item& item) {
   static const int16_t of_share[] = {-1, 3, 6, 7, 14, 15, 16, 56, 100, 122, 123, 133, 999};
   static const int16_t of_versions[] = {-1, 7, 14, 15, 999};
-  static const int16_t of_heartbeat[] = {7, 13, 14, 15, 16, 25, 29, 69, 110, 30, 42, 81};
+  static const int16_t of_heartbeat[] = {7, 13, 14, 15, 16, 25, 29, 69, 110,
+                                         30, 35, 42, 81, 112, 999};
   static const int16_t of_search[] = {14, 15, 16, 30};
   static const int16_t of_fetch[] = {-1, 3, 5, 6, 7, 29, 56, 74, 75, 100, 999};
   const auto pick = [&](const auto& all) { return all[item.b % (sizeof all / sizeof *all)]; };
@@ -269,7 +290,9 @@ inline void Simulation::apply_error(const Item& item) {
     case Kind::error_of_api:
       if (api == minibroker::kShareGroupHeartbeat) {
         const int16_t code = pick(of_heartbeat);
-        for (const auto& m : members) m->may_be_rejected |= code == 30 || code == 42 || code == 81;
+        const bool for_good = std::find(of_heartbeat + 9, std::end(of_heartbeat), code) !=
+                              std::end(of_heartbeat);
+        for (const auto& m : members) m->may_be_rejected |= for_good;
         return broker.fail_next(api, code, times);
       }
       if (api == minibroker::kFindCoordinator) {
@@ -355,9 +378,9 @@ inline void Simulation::apply_to_network(const Item& item) {
     default: break;
   }
   if (conns.empty()) return;
-  const int conn = conns[item.b % conns.size()];
+  const int conn = conns[item.b / 2 % conns.size()];
   if (item.kind == Kind::net_cut) {
-    return network.cut_after(conn, item.c % 2 == 1, item.c, item.ms);
+    return network.cut_after(conn, item.b % 2 == 1, item.c, item.ms);
   }
   if (item.kind == Kind::net_half_close) return network.half_close(conn);
   network.lose(conn, now + item.ms);

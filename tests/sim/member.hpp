@@ -103,7 +103,9 @@ class Member {
   }
 
   // --- its clock: behind or before the world's; it never goes back
-  int64_t clock() const { return (still_until_ > now_ ? still_at_ : now_) + ahead_; }
+  int64_t clock() const {
+    return std::max(told_, (still_until_ > now_ ? still_at_ : now_) + ahead_);
+  }
   void jump(int64_t ms) {
     ahead_ += ms;
     excuse();
@@ -143,6 +145,7 @@ class Member {
     closing_ = false;
     if (!consumer().start(habits.options).ok()) return oracle.fault("start() refused");
     life_->slot_bytes = consumer().engine().shared().limits->slot_bytes();
+    oracle.slot_bytes = std::min(oracle.slot_bytes, life_->slot_bytes);
     subscribe();
   }
   void subscribe() {
@@ -170,9 +173,9 @@ class Member {
   }
   void become_calm() {
     calm = true;
-    habits.work_ms = 0;
+    habits.work_ms = habits.between_ms = 0;
     habits.takes_most = 1000;
-    busy_until_ = 0;
+    if (told_ <= now_ + ahead_) busy_until_ = 0;  // its clock would go back
     frozen_until_ = 0;
     still_until_ = still_until_ == 0 ? 0 : now_;
     go_on();
@@ -266,9 +269,10 @@ class Member {
     resubscribe_at = kNever;
   }
   void ended() {
-    if (consumer().status().code == kshare::Errc::group_rejected && may_be_rejected) {
-      return rejected();
-    }
+    const kshare::Errc why = consumer().status().code;
+    const bool for_good = why == kshare::Errc::group_rejected ||
+                          why == kshare::Errc::share_groups_off;
+    if (for_good && may_be_rejected) return rejected();
     if (!closing_) {
       char line[kshare::kLineBytes];
       kshare::describe(consumer().status(), line, sizeof line);
@@ -321,21 +325,27 @@ class Member {
 
   void take(kshare::Instant now) {
     uint32_t taken = 0;
-    while (taken < habits.takes_most && busy_until_ <= now_) {
+    bool more = true;
+    while (taken < habits.takes_most && busy_until_ <= now_ + habits.between_ms * taken) {
       accept_last();
       kshare::Record record;
-      if (!consumer().next(record, now)) return;
+      more = consumer().next(record, now);
+      if (!more) break;
       ++taken;
       ++handed_;
       const InHand one{record.id, Oracle::place_of(record), false};
       const auto name = oracle.names.find(std::get<0>(one.place));
+      life_->rereads.clear();
       oracle.hand_out(life_->id, record, now.ms, name == oracle.names.end() ? "" : name->second);
       if (dice_.chance(habits.detach)) static_cast<void>(consumer().detach(record.id));
-      busy_until_ = now_ + habits.work_ms;
+      told_ = now.ms += habits.between_ms;
+      busy_until_ = now_ + habits.work_ms + habits.between_ms * taken;
       if (habits.explicit_mode) in_hand_.push_back(one);
       else take_implicit(one);
     }
-    wants_turn_ = true;
+    wants_turn_ = wants_turn_ || more;
+    // Who does not poll for long may lose its connections, whatever has come meanwhile.
+    if (taken > 0 && !is_prompt()) oracle.disturb(busy_until_ + oracle.lock_ms + 3000, index_);
   }
   // Asking for the next record, or for a commit, accepts the last one, if it is still ours.
   void accept_last() {
@@ -350,7 +360,7 @@ class Member {
     if (!dice_.chance(habits.override_percent)) return;
     has_last_ = !say(one, dice_.chance(50) ? kshare::Ack::release : kshare::Ack::reject);
   }
-  bool is_prompt() const { return habits.work_ms <= oracle.lock_ms / 20; }
+  bool is_prompt() const { return habits.work_ms <= oracle.lock_ms / 20 && habits.between_ms == 0; }
   // True: the consumer took the word.
   bool say(const InHand& one, kshare::Ack ack) {
     const kshare::Status status = consumer().acknowledge(one.id, ack);
@@ -416,6 +426,7 @@ class Member {
   std::unique_ptr<AnyConsumer> consumer_;
   std::vector<std::unique_ptr<Life>> all_lives_;  // the wire still knows of them
   Life* life_ = nullptr;
+  int64_t told_ = 0;  // what next() was told last
   std::deque<int64_t> idle_turns_;
   std::vector<InHand> in_hand_;
   std::vector<InHand> settled_;    // handles that are used up

@@ -29,6 +29,7 @@ struct Fact {
   bool corrupt = false;   // in a batch whose CRC is wrong
   bool aborted = false;   // only for groups that read uncommitted
   bool gone = false;      // deleted with its topic, by delete-records, or compacted
+  bool refused = false;   // rejected by somebody who cannot hold it
   uint32_t bytes = 0;     // of its value
   uint64_t tag = 0;       // its value begins with it
   int handed = 0;
@@ -62,6 +63,7 @@ struct Holding {
 class Oracle {
  public:
   static constexpr int64_t kMarginMs = 100;  // lock.margin.ms
+  static constexpr uint32_t kRecordBytes = 100;  // of a record beside its value, at most
 
   using Sent = Holding::Sent;
 
@@ -70,6 +72,7 @@ class Oracle {
   bool read_committed = false;
   int delivery_limit = 5;
   int64_t lock_ms = 0;
+  uint32_t slot_bytes = UINT32_MAX;  // of the member with the smallest
   bool prompt = true;       // all applications take what there is at once
   bool gives_back = false;  // some application is too slow for its locks, and cannot renew them
   bool calm = true;  // nothing at all happens that could make a record come twice
@@ -213,10 +216,10 @@ class Oracle {
   // One offset of an acknowledgement leaves a member for `node`; `clock`: when it was made ready.
   // True if it settles a record that was handed out.
   bool ack_sent(uint64_t life, int node, const Place& place, int8_t type, int64_t clock,
-                uint32_t slot_bytes) {
+                uint32_t its_slot_bytes) {
     const Holding* h = find(life, place);
     const bool handed_out = h != nullptr && h->handed && type != minibroker::kRenew;
-    check_ack(life, node, place, type, clock, slot_bytes);
+    check_ack(life, node, place, type, clock, its_slot_bytes);
     return handed_out;
   }
   // The answer has come. `top`: of the request; `error`: of its partition.
@@ -238,8 +241,8 @@ class Oracle {
         if (!settled(place)) return fault(name(place) + ": not settled in the end");
         if (calm && f.handed != 1) return fault(name(place) + ": not handed out exactly once");
         if (f.handed > 0 || f.corrupt || (f.aborted && read_committed)) continue;
-        if (f.bytes >= 1500 || gives_back) continue;  // more than the smallest slots
-        if (lost_too_often(f, place)) continue;
+        if (f.refused && f.bytes + kRecordBytes >= slot_bytes) continue;  // nobody can hold it
+        if (is_archived(f, place)) continue;
         return fault(name(place) + ": never handed out");
       }
     }
@@ -258,7 +261,7 @@ class Oracle {
 
  private:
   void check_ack(uint64_t life, int node, const Place& place, int8_t type, int64_t clock,
-                 uint32_t slot_bytes) {
+                 uint32_t its_slot_bytes) {
     const std::string where = name(place) + ": ack " + std::to_string(type) + " ";
     Holding* h = find(life, place);
     if (h == nullptr) return fault(where + "of what it had not acquired");
@@ -288,7 +291,10 @@ class Oracle {
         break;
       case minibroker::kReject:
         if (seen && h->said != type) fault(where + "that nobody had asked for");
-        if (!seen && readable && f.bytes + 100 < slot_bytes) fault(where + "of an unseen record");
+        if (!seen && readable && f.bytes + kRecordBytes < its_slot_bytes) {
+          fault(where + "of an unseen record");
+        }
+        fact_of(place).refused = !seen;
         break;
       default:
         if (h->said == minibroker::kAccept || h->said == minibroker::kReject) {
@@ -313,16 +319,18 @@ class Oracle {
   // It is acquired again: somebody had it before, and has neither handed it out nor given it back.
   void check_answered_for(const Place& place) {
     const Fact& f = fact_of(place);
-    if (f.answered_for || f.gone || !prompt || f.bytes >= 1500) return;
+    if (f.answered_for || f.gone || !prompt || f.bytes + kRecordBytes >= slot_bytes) return;
     if (disturbed_between(f.told_at - lock_ms, now_, place, -1)) return;
     fault(name(place) + ": acquired before, and nothing was said of it");
   }
-  // The broker archives what was locked too often, each time for nothing.
-  bool lost_too_often(const Fact& f, const Place& place) const {
+  // The broker archives what was locked too often, each time for nothing and for a reason.
+  bool is_archived(const Fact& f, const Place& place) const {
+    if (static_cast<int>(f.locked_at.size()) < delivery_limit) return false;
+    if (gives_back || f.bytes + kRecordBytes >= slot_bytes) return true;
     for (int64_t at : f.locked_at) {
       if (!disturbed_between(at - lock_ms, at + lock_ms, place, -1)) return false;
     }
-    return static_cast<int>(f.locked_at.size()) >= delivery_limit;
+    return true;
   }
   // It was handed out before, or acquired more than once: is there a reason?
   void check_again(const Fact& f, const Holding& h, const Place& place, uint64_t life) {

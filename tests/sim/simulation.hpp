@@ -49,7 +49,11 @@ class Simulation {
     run_until([] { return false; }, plan_.span + kBegin - now);
     calm_down();
     const int64_t calm_ms = calm_ms_most();
-    const bool settled = run_until([this] { return all_settled(); }, calm_ms);
+    bool settled = run_until([this] { return all_settled(); }, calm_ms);
+    if (!settled && has_ghosts()) {  // its join was still on its way
+      settled = run_until([this] { return all_settled(); },
+                          calm_ms + broker.config().session_timeout_ms);
+    }
     if (verbose_ && !settled) print_state();
     if (wrong().empty() && !settled) fail("no end in " + std::to_string(calm_ms) + " ms of calm");
     if (wrong().empty()) check_members();
@@ -76,16 +80,16 @@ class Simulation {
   // ---- what there is
 
   minibroker::Config draw_config() {
-    const bool calm = seed_ % 8 == 0;
-    const bool old = dice_.chance(25) && !calm;
+    const bool prompt = is_prompt(seed_) || is_calm(seed_);
+    const bool old = dice_.chance(25) && !prompt;
     minibroker::Config c = old ? minibroker::kafka_4_1() : minibroker::Config();
     c.seed = seed_;
     c.nodes = static_cast<int>(dice_.one_of({1, 2, 3, 3, 3, 4}));
-    c.lock_ms = calm ? 10000 : dice_.one_of<int64_t>({1000, 3000, 10000, 10000});
+    c.lock_ms = prompt ? 10000 : dice_.one_of<int64_t>({1000, 3000, 10000, 10000});
     c.delivery_limit = dice_.one_of({5, 5, 10, 50});
     c.max_record_locks = dice_.one_of({100, 2000, 2000});
     c.read_committed = dice_.chance(30);
-    c.renew_enabled = calm || dice_.chance(80);
+    c.renew_enabled = prompt || dice_.chance(80);
     c.session_timeout_ms = dice_.one_of<int64_t>({6000, 15000, 45000});
     c.heartbeat_interval_ms = dice_.one_of({500, 1000, 5000});
     c.assignment_delay_ms = dice_.one_of<int64_t>({0, 1000});
@@ -117,7 +121,7 @@ class Simulation {
     remember_names();
   }
   void draw_groups() {
-    const bool calm = seed_ % 8 == 0;
+    const bool calm = is_calm(seed_);
     const int64_t groups = dice_.chance(25) ? 2 : 1;
     for (int64_t g = 0; g < groups; ++g) {
       oracles.push_back(std::make_unique<Oracle>(now));
@@ -134,7 +138,8 @@ class Simulation {
     const auto index = static_cast<int>(members.size());
     members.push_back(std::make_unique<Member>(index, network, oracle, now, seed_));
     Member& m = *members.back();
-    m.habits = Habits::draw(dice_, broker.config().lock_ms, calm);
+    const minibroker::Config& c = broker.config();
+    m.habits = Habits::draw(dice_, c.lock_ms, calm, is_prompt(seed_), c.nodes);
     if (broker.config().max_share_fetch_version < 2) {
       m.habits.options.acquire_mode = kshare::AcquireMode::batch_optimized;
     }
@@ -144,14 +149,13 @@ class Simulation {
     m.bootstrap = bootstrap();
     m.start_at = now + (calm ? 0 : dice_.one_of<int64_t>({0, 0, 100, 3000}));
     if (!calm) oracle.calm = false;
-    const minibroker::Config& c = broker.config();
     const bool can_renew = m.habits.options.auto_renew && c.renew_enabled &&
                            c.max_share_fetch_version >= 2 && m.habits.work_ms <= c.lock_ms / 20;
     const bool turns = static_cast<int>(m.links()) - 1 < c.nodes;  // leaders take turns
-    const bool waits =
-        turns || m.habits.hold > 0 || m.habits.forget > 0 || m.habits.work_ms > 0;
+    const bool waits = turns || m.habits.hold > 0 || m.habits.forget > 0 || m.habits.work_ms > 0 ||
+                       m.habits.between_ms > 0;
     if (turns) oracle.calm = false;
-    if (!can_renew || waits || c.lock_ms < 10000) oracle.prompt = false;
+    if (!is_prompt(seed_) || !can_renew || waits) oracle.prompt = false;
     if (!can_renew || (waits && m.habits.size == 0)) oracle.gives_back = true;
   }
   // The ports of today, and those at which all may come back.
@@ -293,19 +297,40 @@ class Simulation {
     }
     return true;
   }
-  // Locks and sessions of the dead end, time-outs pass, then it goes on; slowly one by one.
+  // Locks and sessions of the dead end, one request times out, then it goes on; for as long as it
+  // takes where a link goes round many leaders, or records are asked for one by one.
   int64_t calm_ms_most() const {
-    int64_t most = broker.config().session_timeout_ms + 4 * broker.config().lock_ms + 30000;
+    int64_t wait = 2 * broker.config().lock_ms + 5000;
+    int64_t each = 1 + 4 * network.habits.delay_most;
+    int64_t left = 0;
+    bool slow = false;
     for (const auto& m : members) {
+      const kshare::Options& o = m->habits.options;
+      wait = std::max(wait, 2 * broker.config().lock_ms + 5000 + o.request_timeout_ms +
+                                o.connection_setup_timeout_ms);
       const bool turns = static_cast<int>(m->links()) - 1 < broker.config().nodes;
-      if (!turns && m->habits.options.max_poll_records != 1) continue;
-      int64_t left = 0;
+      slow = slow || turns || o.max_poll_records == 1;
       for (const Part& part : parts()) {
         left += broker.counts(m->group, part.topic, part.partition).available;
       }
-      return most + 120000 + 500 * left;
     }
-    return most;
+    if (has_ghosts()) wait += broker.config().session_timeout_ms;
+    if (slow) wait += broker.config().session_timeout_ms + 100000;
+    return wait + left * (slow ? std::max<int64_t>(each, 500) : each);
+  }
+  // Members that are gone, but not for the coordinator: they have partitions.
+  bool has_ghosts() const {
+    for (const auto& m : members) {
+      for (const std::string& id : broker.group_coordinator().members(m->group)) {
+        if (!is_running(id)) return true;
+      }
+    }
+    return false;
+  }
+  bool is_running(const std::string& member_id) const {
+    return std::any_of(members.begin(), members.end(), [&](const auto& m) {
+      return m->running() && m->member_id() == member_id;
+    });
   }
   // Whoever has settled all is a member, and stays one.
   void check_members() {
@@ -368,6 +393,7 @@ class Simulation {
               const minibroker::BatchOptions& options);
   void shorten(const Item& item);
   void disturb(const Item& item);
+  bool takes_no_lock(const Item& item) const;
   void apply_to_node(const Item& item);
   void apply_to_member(const Item& item);
   void apply_to_topic(const Item& item);

@@ -31,6 +31,7 @@ struct Life {
   bool torn = false;     // an answer has ended within a partition: who knows what was read of it
   std::deque<int64_t> idle;  // when requests brought nothing, in the last second of the world
   std::deque<int64_t> opens;  // connections tried in the last second
+  std::deque<int64_t> rereads;  // likewise: batches read again since a record was handed out
 };
 
 class Wire final : public Tap {
@@ -167,7 +168,7 @@ class Wire final : public Tap {
     }
     if (verbose) print(line, r);
     ++line.life->requests;
-    if (!r.useful) idle(*line.life);
+    idle(*line.life, line.life->idle);
     line.asked.push_back(std::move(r));
   }
   void print(const Line& line, const Request& r) const {
@@ -189,11 +190,11 @@ class Wire final : public Tap {
     }
     std::printf("\n");
   }
-  // A request that carries nothing counts until its answer brings something.
-  void idle(Life& life) {
-    while (!life.idle.empty() && life.idle.front() <= now_ - 1000) life.idle.pop_front();
-    life.idle.push_back(now_);
-    if (life.idle.size() > kIdleMost) {
+  // A request counts until its answer brings records, or settles some.
+  void idle(Life& life, std::deque<int64_t>& times) {
+    while (!times.empty() && times.front() <= now_ - 1000) times.pop_front();
+    times.push_back(now_);
+    if (times.size() > kIdleMost) {
       life.oracle->fault("more than " + std::to_string(kIdleMost) + " requests for nothing in 1 s");
     }
   }
@@ -214,6 +215,7 @@ class Wire final : public Tap {
     if (!r.is_share) {
       if (r.header.key == minibroker::kFetch && frame.size() > 200) {  // records read again
         if (!line.life->idle.empty()) line.life->idle.pop_back();
+        idle(*line.life, line.life->rereads);
       }
       return;
     }
@@ -236,7 +238,7 @@ class Wire final : public Tap {
       }
       in.tags();
     }
-    if (any && !r.useful && !line.life->idle.empty()) line.life->idle.pop_back();
+    if (any && !line.life->idle.empty()) line.life->idle.pop_back();
     if (top != 0) refused(line, r, top, size);
   }
   bool part_fetched(Line& line, const Request& r, minibroker::Reader& in, const Uuid& id,
@@ -267,13 +269,14 @@ class Wire final : public Tap {
                                     a.count, its->life->clock(), r.asked, its->first_read, lock_ms);
       }
     }});
-    return !ranges.empty();
+    return !ranges.empty() || (r.useful && ack_error == 0);
   }
   void acknowledged(Line& line, const Request& r, minibroker::Reader& in, size_t size) {
     in.i32();
     const int16_t top = in.i16();
     in.nullable_string(true);
     const int64_t lock_ms = r.header.version >= 2 ? in.i32() : 0;
+    bool any = false;
     for (int64_t t = in.array(true); t > 0 && in.ok(); --t) {
       const Uuid id = in.uuid();
       for (int64_t p = in.array(true); p > 0 && in.ok(); --p) {
@@ -284,12 +287,14 @@ class Wire final : public Tap {
         in.i32();
         in.tags();
         in.tags();
+        any = any || error == 0;
         Line* its = &line;
         line.news.push_back({line.told + 4 + size - in.left(),
                              [=] { result(*its, r, tp, error, lock_ms); }});
       }
       in.tags();
     }
+    if (any && top == 0 && !line.life->idle.empty()) line.life->idle.pop_back();
     if (top != 0) refused(line, r, top, size);
   }
   // The outcome of what was acknowledged of one partition.
