@@ -7,6 +7,7 @@ import time
 
 from checks import check_complete, check_settled, read_rest, rows_of
 from client import check, wait_until
+from ledger import Ledger
 from registry import case
 
 PLACE = '%p %o %d\\n'
@@ -44,6 +45,28 @@ def rejected_records_never_come_back(live):
     check(first.report()['rejected'] == 10, f'-J says rejected={first.report()["rejected"]}')
     again = live.cat('cat', group, topic, '-e', '-i', '2500', '-f', PLACE).succeed()
     check(not again.pairs(), f'came back: {again.pairs()}')
+    check_settled(live, group, topic)
+
+
+@case()
+def a_change_of_mind_counts_until_it_is_sent(live):
+    """After that it is refused, as are another type and another place; the first word stands."""
+    topic = live.topic('mind')
+    group = live.group('mind')
+    live.admin.produce(topic, count=500)
+    worker = live.worker('worker', group, [topic], 'mind=25').succeed()
+    ledger = Ledger([worker])
+    ledger.check_said('already_acknowledged', 'unknown_record', 'wrong_mode')
+    ledger.check_every_record(live, [topic])
+    ledger.check_deliveries()
+    ledger.check_counters(acks_ok=500, released=0)
+    counts = {name: ledger.says('release', name)
+              for name in ('ok', 'already_acknowledged', 'unknown_record')}
+    live.note(f'another word for 20 records: {counts}')
+    check(counts['ok'] == counts['unknown_record'] == 20, f'not all of them: {counts}')
+    check(counts['already_acknowledged'] > 0, f'none while it travelled: {counts}')
+    for word, name in ('invalid', 'wrong_mode'), ('elsewhere', 'unknown_record'):
+        check(ledger.says(word, name) == 20, f'{word}: {ledger.says(word, name)} of 20 {name}')
     check_settled(live, group, topic)
 
 

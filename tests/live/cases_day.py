@@ -7,8 +7,8 @@ import signal
 import time
 
 from checks import check_settled, everything
-from client import check, wait_until
-from ledger import FINAL, Ledger, now
+from client import check
+from ledger import AHEAD, FINAL, Ledger, now
 from registry import case
 from three import ROW, append_time, cluster_of  # noqa: F401
 
@@ -94,7 +94,7 @@ class Day:
 
     def java_joins(self, _):
         process = self.live.java(self.group, f'{self.copied},{self.steady}', '-m', 'explicit',
-                                 '-f', '%t %p %o %d\\n')
+                                 '-f', '%t %p %o %n\\n')
         self.members.append(Member('java', process))
 
     def java_leaves(self, _):
@@ -157,15 +157,15 @@ class Day:
             time.sleep(0.5)
 
     def read(self):
-        """The ledger, the members in its order, and what Java members printed: {place: counts}."""
+        """The ledger, the members in its order, and what Java members were given: {place: when}."""
         self.keepers = [m for m in self.members if m.kind != 'java']
         self.ledger = Ledger([m.process for m in self.keepers])
         self.java = {}
         for member in self.members:
             for line in member.process.lines() if member.kind == 'java' else ():
-                topic, partition, offset, count = line.split()
+                topic, partition, offset, ms = line.split()
                 place = topic, int(partition), int(offset)
-                self.java.setdefault(place, []).append(int(count))
+                self.java.setdefault(place, []).append(int(ms) / 1000 - AHEAD)
 
     # -- the accounts
 
@@ -195,9 +195,8 @@ class Day:
         again = {}
         for place, deliveries in self.ledger.deliveries.items():
             for d in deliveries:
-                later = any(other.at > d.at for other in deliveries) or any(
-                    count > d.count for count in self.java.get(place, ()))
-                if later and d.word() in FINAL:
+                times = [*(other.at for other in deliveries), *self.java.get(place, ())]
+                if d.word() in FINAL and max(times) > d.at:
                     again.setdefault(d.order[0], []).append(place)
         return again
 

@@ -8,8 +8,10 @@ import time
 import kafka
 from checks import check_complete, check_settled
 from client import check, wait_until
+from ledger import Ledger
 from registry import case
 
+CLOSE_S = 10  # of kshare_cat
 PLACE = '%p %o\\n'
 
 
@@ -70,14 +72,34 @@ def share_groups_off_exits_2(live):
     check(re.search('share', cat.err(), re.I), 'stderr does not say that share groups are off')
 
 
-class OwnBroker:
-    """A broker for one test alone, with a topic and a member that has read its first 1,000."""
+class Own:
+    """A broker that only the tests of this file hurt."""
 
     def __init__(self, live):
-        self.broker = live.opened(kafka.Broker(live.version, name='own broker'))
+        self.broker = kafka.Broker(live.version, name='own broker')
         self.broker.start()
-        self.admin = live.opened(kafka.Admin(self.broker.bootstrap))
+        self.admin = kafka.Admin(self.broker.bootstrap)
         self.bootstrap = self.broker.bootstrap
+        live.at(self).warm()
+
+    def close(self):
+        self.admin.close()
+        self.broker.close()
+
+
+def own_of(live):
+    """The one broker, running: the test before may have left it dead."""
+    own = live.once(Own)
+    own.broker.revive()
+    return own
+
+
+class OwnBroker:
+    """A member that has read the first 1,000 records of a topic, and its broker."""
+
+    def __init__(self, live):
+        own = own_of(live)
+        self.broker, self.admin, self.bootstrap = own.broker, own.admin, own.bootstrap
         here = live.at(self)
         self.topic = here.topic('own', 2)
         self.admin.produce(self.topic, count=1000)
@@ -136,9 +158,10 @@ def broker_down_does_not_spin(live):
     check(cpu_later - cpu <= 30, f'{cpu_later - cpu} ms of CPU in 4 s')
     check(switches_later - switches < 200, f'{switches_later - switches} context switches in 4 s')
     started = time.monotonic()
-    own.cat.send(signal.SIGTERM)
-    own.cat.wait(20)
-    live.note(f'ended {time.monotonic() - started:.1f} s after SIGTERM')
+    own.cat.stop(timeout_s=20)
+    took = own.cat.ended - started
+    live.note(f'ended {took:.1f} s after SIGTERM')
+    check(took < CLOSE_S + 1, f'ended {took:.1f} s after SIGTERM')
 
 
 @case()
@@ -149,6 +172,54 @@ def broker_frozen_for_a_while(live):
     time.sleep(3)
     own.broker.resume()
     own.finish(live, 1000)
+
+
+def close_with_acks_unsent(live, hurt):
+    """100 in hand are accepted and the worker closes after hurt(broker).
+
+    Its place, topic and group, and the milliseconds that close took.
+    """
+    own = own_of(live)
+    here = live.at(own)
+    topic = here.topic('unsent')
+    group = here.group('unsent', session_ms=5000, heartbeat_ms=1000)
+    here.admin.produce(topic, count=100)
+    worker = here.worker('worker', group, [topic], 'hold=1', 'late=100', 'accept=0',
+                         'late_ms=700', 'close_ms=1500')
+    worker.wait_lines(200)  # take, late
+    check(' accept' not in worker.out().decode(), 'accepted too early')
+    hurt(own.broker)
+    worker.send(signal.SIGTERM)
+    code = worker.wait(20)
+    ledger, report = Ledger([worker]), worker.report()
+    (result, ms), = ledger.closed
+    live.note(f'closed after {ms} ms: {result}, {report["acks_unknown"]} acks unknown, '
+              f'{report["acks_failed"]} failed')
+    check(len(ledger.accepted()) == 100, f'{len(ledger.accepted())} accepted')
+    check(ms < 1500 + 1000, f'close took {ms} ms')
+    check(result == 'ok' and code == 0, f'{result}, exit code {code}')
+    told = report['acks_unknown'] + report['acks_failed']
+    check(told == 100, f'{told} told that they do not count')
+    return here, topic, group, ms
+
+
+@case(since=(4, 2))
+def close_with_a_frozen_broker(live):
+    """Nothing is answered: it ends at its time-out; what did not count comes to another member."""
+    here, topic, group, ms = close_with_acks_unsent(live, kafka.Broker.pause)
+    here.broker.broker.resume()
+    check(ms >= 1500, f'closed after {ms} ms')
+    start = time.monotonic()
+    cat = here.cat('cat', group, topic, '-f', PLACE)
+    check_settled(here, group, topic, 20)  # the lock is 30 s
+    cat.stop()
+    live.note(f'{len(cat.pairs())} came again within {time.monotonic() - start:.1f} s')
+
+
+@case()
+def close_with_a_dead_broker(live):
+    """Nobody is there: it ends by its time-out, and says which acknowledgements do not count."""
+    close_with_acks_unsent(live, kafka.Broker.kill)
 
 
 @case()

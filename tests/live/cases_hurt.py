@@ -10,7 +10,7 @@ from ledger import Ledger, now
 from registry import case
 from three import ROW, Flow, append_time, cluster_of  # noqa: F401
 
-POLL_S = 1.5  # what has nothing to do with the harm waits for a poll at most
+POLL_S = 1  # what has nothing to do with the harm waits for a poll of half of it at most
 LOCK_S = 2
 FENCED_S = 5  # by then the controller has replaced a node that is not heard of
 

@@ -46,8 +46,9 @@ class Delivery:
         self.said = []
 
     def word(self):
-        """The last that was said, if the worker's consumer took it."""
-        return self.said[-1][0] if self.said and self.said[-1][1] == 'ok' else None
+        """The last that the worker's consumer took: a word that is refused changes nothing."""
+        taken = [word for word, result in self.said if result == 'ok']
+        return taken[-1] if taken else None
 
     def is_final(self):
         return self.word() in FINAL
@@ -65,6 +66,7 @@ class Ledger:
         self.deliveries = collections.defaultdict(list)
         self.commits = []
         self.unsubscribed = []
+        self.closed = []
         for i, worker in enumerate(workers):
             self._read(i, worker.lines())
         for deliveries in self.deliveries.values():
@@ -76,6 +78,9 @@ class Ledger:
             word, *rest = line.split()
             if word == 'commit':
                 self.commits.append((ERRORS[int(rest[0])], int(rest[2])))
+                continue
+            if word == 'close':
+                self.closed.append((ERRORS[int(rest[0])], int(rest[2])))
                 continue
             if word in ('unsubscribe', 'subscribe'):
                 self.unsubscribed.append(ERRORS[int(rest[0])])

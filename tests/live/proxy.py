@@ -86,7 +86,7 @@ class Proxy:
     def __init__(self, target, listener=None):
         self.target = target
         self._listener = listener or socket.create_server(('127.0.0.1', kafka.free_port()))
-        self.port = self._listener.getsockname()[1]
+        self.host, self.port = self._listener.getsockname()[:2]
         self.counts = collections.Counter()
         self.piece = 0
         self.pause_s = 0

@@ -13,7 +13,11 @@
 //   work_ms=0       blocking work on each record; work_at=0: only on that one
 //   hold=0          so many records are held and settled in random order
 //   count=0         ends after so many records; idle_ms=2000: or after such a time without one
+//   forget_at=0     that one is never acknowledged, if none are held
+//   mind=0          so often a record is accepted whatever the mix says, and released and accepted
+//                   again and again until that is refused, as it has been settled
 //   commit=0        commit_sync after so many acknowledgements, within commit_ms=10000
+//   close_ms=10000  how long close may take
 //   leave=0         unsubscribes after so many records, settles what it holds and ends
 //   pause=0         unsubscribes after so many records, and subscribes again pause_ms=1000 later
 //   others are properties, as -X of kshare_cat; SIGTERM: settles what it holds and ends
@@ -55,20 +59,20 @@ kshare::Storage<kLimits> storage;
 kshare::posix::TcpPool<kLimits> net;
 
 // Gives its numbers by name; what is not in it is not known.
-std::map<std::string, long> numbers = {{"seed", 1},    {"accept", 100}, {"release", 0},
-                                       {"reject", 0},  {"renew", 0},    {"forget", 0},
-                                       {"late", 0},    {"late_ms", 0},  {"hold", 0},
-                                       {"work_ms", 0}, {"work_at", 0}, {"count", 0},
-                                       {"commit", 0},  {"commit_ms", 10000},
-                                       {"leave", 0},   {"pause", 0},
-                                       {"pause_ms", 1000}, {"idle_ms", 2000}};
+std::map<std::string, long> numbers = {
+    {"seed", 1},      {"accept", 100},     {"release", 0}, {"reject", 0},        {"renew", 0},
+    {"forget", 0},    {"late", 0},         {"late_ms", 0}, {"hold", 0},          {"work_ms", 0},
+    {"work_at", 0},   {"count", 0},        {"commit", 0},  {"commit_ms", 10000}, {"mind", 0},
+    {"forget_at", 0}, {"close_ms", 10000}, {"leave", 0},   {"pause", 0},         {"pause_ms", 1000},
+    {"idle_ms", 2000}};
 
 volatile std::sig_atomic_t told_to_end = 0;
 
 struct Held {
   kshare::RecordId id;
-  std::string place;  // topic, partition, offset, delivery count and a number, as printed
+  std::string place;      // topic, partition, offset, delivery count and a number, as printed
   kshare::Instant due{};  // of one that is accepted late
+  kshare::Errc told = kshare::Errc::in_progress;  // to a change of mind, so far
 };
 
 class Worker {
@@ -85,12 +89,14 @@ class Worker {
       report_events();
       accept_renewed();
       accept_late(now);
+      change_mind();
       Record record;
       const bool enough = is_enough() || is_pausing(now);
       const bool one = !enough && consumer_.next(record, now);
       if (one) take(record);
       while (held_.size() > static_cast<size_t>(one ? numbers["hold"] : 0)) settle_one();
-      const bool busy = !renewing_.empty() || !late_.empty() || paused_at_ != kNever;
+      const bool busy =
+          !renewing_.empty() || !late_.empty() || !minding_.empty() || paused_at_ != kNever;
       if (one || busy || consumer_.assignment_count() == 0) idle_since = net.now();
       const int64_t idle = net.now() - idle_since;
       if (!busy && (enough || idle >= numbers["idle_ms"])) return finish();
@@ -145,7 +151,13 @@ class Worker {
       ::usleep(static_cast<useconds_t>(numbers["work_ms"] * 1000));
     }
     if (numbers["hold"] != 0) static_cast<void>(consumer_.detach(record));
-    held_.push_back(held);
+    if (numbers["mind"] == 0 || taken_ % numbers["mind"] != 0) return held_.push_back(held);
+    constexpr int64_t kFar = 1000000000;
+    print("invalid", held, consumer_.acknowledge(record, static_cast<Ack>(9)));
+    print("elsewhere", held,
+          consumer_.acknowledge(record.topic, record.partition, record.offset + kFar, Ack::accept));
+    say(held, "accept", Ack::accept);
+    minding_.push_back(held);
   }
 
   // One of those held, by chance.
@@ -153,7 +165,7 @@ class Worker {
     const size_t index = held_.size() == 1 ? 0 : random_() % held_.size();
     Held held = held_[index];
     held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
-    const std::string word = draw();
+    const std::string word = taken_ == numbers["forget_at"] ? "forget" : draw();
     if (word == "forget" || word == "late") {
       std::printf("%s %s\n", word.c_str(), held.place.c_str());
       held.due = net.now() + numbers["late_ms"];
@@ -168,8 +180,7 @@ class Worker {
     if (ack == Ack::renew) renewing_.push_back(held);
   }
   void say(const Held& held, const std::string& word, Ack ack) {
-    const Status status = consumer_.acknowledge(held.id, ack);
-    std::printf("%s %s %d\n", word.c_str(), held.place.c_str(), static_cast<int>(status.code));
+    print(word, held, consumer_.acknowledge(held.id, ack));
     if (numbers["commit"] == 0 || ++acks_ % numbers["commit"] != 0) return;
     std::fflush(stdout);
     const kshare::Instant began = net.now();
@@ -177,9 +188,11 @@ class Worker {
     std::printf("commit %d %d %lld\n", static_cast<int>(committed.code), committed.detail,
                 static_cast<long long>(net.now() - began));
   }
+  static void print(const std::string& word, const Held& held, Status status) {
+    std::printf("%s %s %d\n", word.c_str(), held.place.c_str(), static_cast<int>(status.code));
+  }
   std::string draw() {
-    static const char* const kWords[] = {"accept", "release", "reject",
-                                         "renew",  "forget",  "late"};
+    static const char* const kWords[] = {"accept", "release", "reject", "renew", "forget", "late"};
     long sum = 0;
     for (const char* word : kWords) sum += numbers[word];
     long at = static_cast<long>(random_() % static_cast<unsigned long>(sum));
@@ -205,6 +218,25 @@ class Worker {
       late_.erase(late_.begin());
     }
   }
+  // Before a word is sent the next one takes its place; after that it stands.
+  void change_mind() {
+    for (size_t i = 0; i < minding_.size();) {
+      Held& held = minding_[i];
+      const Status status = consumer_.acknowledge(held.id, Ack::release);
+      const bool same = status.code == held.told;
+      held.told = status.code;
+      if (!same) print("release", held, status);
+      if (status.ok()) {
+        const Status again = consumer_.acknowledge(held.id, Ack::accept);
+        if (!same || !again.ok()) print("accept", held, again);
+      }
+      if (status.code == kshare::Errc::unknown_record) {
+        minding_.erase(minding_.begin() + static_cast<std::ptrdiff_t>(i));
+      } else {
+        ++i;
+      }
+    }
+  }
   bool is_renewing(kshare::RecordId id) {
     kshare::HeldRecord held;
     return consumer_.held(id.slot, held) && held.id == id && held.renewing;
@@ -219,17 +251,26 @@ class Worker {
     }
   }
   int finish() {
-    const Status status = kshare::posix::close(consumer_, net, 10000);
+    std::fflush(stdout);
+    const kshare::Instant began = net.now();
+    const Status status = kshare::posix::close(consumer_, net, numbers["close_ms"]);
+    std::printf("close %d %d %lld\n", static_cast<int>(status.code), status.detail,
+                static_cast<long long>(net.now() - began));
     report_events();
     const kshare::Stats& s = consumer_.stats();
-    const std::pair<const char*, uint64_t> rows[] = {
-        {"records", s.records},         {"redelivered", s.redelivered},
-        {"acks_ok", s.acks_ok},         {"acks_failed", s.acks_failed},
-        {"acks_unknown", s.acks_unknown}, {"released", s.released},
-        {"rejected", s.rejected},       {"renewed", s.renewed},
-        {"renew_failed", s.renew_failed}, {"expired", s.expired},
-        {"gaps", s.gaps},               {"reread", s.reread},
-        {"session_resets", s.session_resets}};
+    const std::pair<const char*, uint64_t> rows[] = {{"records", s.records},
+                                                     {"redelivered", s.redelivered},
+                                                     {"acks_ok", s.acks_ok},
+                                                     {"acks_failed", s.acks_failed},
+                                                     {"acks_unknown", s.acks_unknown},
+                                                     {"released", s.released},
+                                                     {"rejected", s.rejected},
+                                                     {"renewed", s.renewed},
+                                                     {"renew_failed", s.renew_failed},
+                                                     {"expired", s.expired},
+                                                     {"gaps", s.gaps},
+                                                     {"reread", s.reread},
+                                                     {"session_resets", s.session_resets}};
     std::fprintf(stderr, "{");
     for (const auto& row : rows) {
       std::fprintf(stderr, "%s\"%s\":%llu", row.first == rows[0].first ? "" : ",", row.first,
@@ -244,6 +285,7 @@ class Worker {
   std::vector<Held> held_;
   std::vector<Held> renewing_;
   std::vector<Held> late_;
+  std::vector<Held> minding_;
   kshare::Span<const std::string_view> topics_;
   kshare::Instant paused_at_ = kNever;
   bool left_ = false;
