@@ -294,7 +294,7 @@ class Oracle {
         if (!seen && readable && f.bytes + kRecordBytes < its_slot_bytes) {
           fault(where + "of an unseen record");
         }
-        fact_of(place).refused = !seen;
+        fact_of(place).refused |= !seen;
         break;
       default:
         if (h->said == minibroker::kAccept || h->said == minibroker::kReject) {
