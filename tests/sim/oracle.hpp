@@ -161,7 +161,8 @@ class Oracle {
     h->lock_min += more;
     h->lock_end = told + h->lock_ms;
     Fact& f = fact_of(place);
-    if (h->handed && f.life == life) f.lock_end += more;
+    // What was acknowledged while its renewal was on the way may be counted by the old lock.
+    if (h->handed && f.life == life && f.said == 0) f.lock_end += more;
   }
   void end_life(uint64_t life) { holdings_.erase(life); }
 
