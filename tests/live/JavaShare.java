@@ -5,8 +5,6 @@
 //
 //   java JavaShare -b HOST:PORT -g GROUP -t TOPIC[,...] [-c COUNT] [-e [-i IDLE_MS]] [-f FORMAT]
 //                  [-A accept|release|reject] [-m implicit|explicit] [-X NAME=VALUE]... [-J]
-//
-// Beyond kshare_cat's, FORMAT has %n: when poll() gave the record out, as %T.
 
 import java.io.BufferedOutputStream;
 import java.io.ByteArrayOutputStream;
@@ -43,7 +41,6 @@ public final class JavaShare {
     private long records;
     private long bytes;
     private long redelivered;
-    private long polledMs;
     private long acksOk;
     private long acksFailed;
     private long firstMs = -1;
@@ -134,7 +131,6 @@ public final class JavaShare {
         long last = 0;
         while (records < count) {
             var batch = consumer.poll(Duration.ofMillis(100));
-            polledMs = System.currentTimeMillis();
             for (ConsumerRecord<byte[], byte[]> r : batch) {
                 if (records == count) {
                     consumer.acknowledge(r, AcknowledgeType.RELEASE);
@@ -175,7 +171,7 @@ public final class JavaShare {
         }
     }
 
-    private byte[] token(char token, ConsumerRecord<byte[], byte[]> r) {
+    private static byte[] token(char token, ConsumerRecord<byte[], byte[]> r) {
         switch (token) {
             case 't': return ascii(r.topic());
             case 'p': return ascii(Integer.toString(r.partition()));
@@ -185,7 +181,6 @@ public final class JavaShare {
             case 'K': return ascii(Integer.toString(r.key() == null ? -1 : r.key().length));
             case 'S': return ascii(Integer.toString(r.value() == null ? -1 : r.value().length));
             case 'T': return ascii(Long.toString(r.timestamp()));
-            case 'n': return ascii(Long.toString(polledMs));
             case 'd': return ascii(Short.toString(r.deliveryCount().orElse((short) 0)));
             case 'h': return headers(r);
             default: return new byte[] {'%', (byte) token};

@@ -8,7 +8,7 @@ import time
 
 from checks import check_settled, everything
 from client import check
-from ledger import AHEAD, FINAL, Ledger, now
+from ledger import FINAL, Ledger, now
 from registry import case
 from three import ROW, append_time, cluster_of  # noqa: F401
 
@@ -50,7 +50,7 @@ class Day:
         self.group = self._group()
         self.members = []
         self.faults = []
-        self.down = None  # from when to when the group has no coordinator
+        self.hurt = []  # (from when, to when) a node is; it may be the coordinator
 
     def _group(self):
         """Its coordinator is on the node that goes down."""
@@ -95,7 +95,7 @@ class Day:
 
     def java_joins(self, _):
         process = self.live.java(self.group, f'{self.copied},{self.steady}', '-m', 'explicit',
-                                 '-f', '%t %p %o %n\\n')
+                                 '-f', '%t %p %o %d\\n')
         self.members.append(Member('java', process))
 
     def java_leaves(self, _):
@@ -109,13 +109,15 @@ class Day:
         (node.kill if number < 0.5 else node.stop)()
         time.sleep(1)
         node.start()
-        self.down = begin, time.monotonic() + 5
+        self.hurt.append((begin, time.monotonic() + 5))
 
     def freeze(self, seconds):
         node = self.three.node(3)
+        begin = time.monotonic()
         node.pause()
         time.sleep(seconds)
         node.resume()
+        self.hurt.append((begin, time.monotonic() + 5))
 
     # -- the day
 
@@ -160,15 +162,15 @@ class Day:
             time.sleep(0.5)
 
     def read(self):
-        """The ledger, the members in its order, and what Java members were given: {place: when}."""
+        """The ledger, the members in its order, and what Java members printed: {place: counts}."""
         self.keepers = [m for m in self.members if m.kind != 'java']
         self.ledger = Ledger([m.process for m in self.keepers])
         self.java = {}
         for member in self.members:
             for line in member.process.lines() if member.kind == 'java' else ():
-                topic, partition, offset, ms = line.split()
+                topic, partition, offset, count = line.split()
                 place = topic, int(partition), int(offset)
-                self.java.setdefault(place, []).append(int(ms) / 1000 - AHEAD)
+                self.java.setdefault(place, []).append(int(count))
 
     # -- the accounts
 
@@ -183,7 +185,7 @@ class Day:
                 continue
             code = member.process.exit_code
             # close() takes 10 s at most
-            alone = self.down[0] - 10 <= member.left_at <= self.down[1]
+            alone = any(begin - 10 <= member.left_at <= end for begin, end in self.hurt)
             check(code == 0 or code == 2 and alone, f'{member.kind} {number} ended with {code}')
             report = member.process.report()
             excused = report['acks_failed'] + report['acks_unknown']
@@ -196,12 +198,16 @@ class Day:
                       f'broker were sound: {still[:5]}')
 
     def taken_again(self):
-        """{number of a worker: places that it accepted and that somebody got later}."""
+        """{number of a worker: places that it accepted and that somebody got later}.
+
+        Java may hand out what it had fetched long before: then its count is no higher.
+        """
         again = {}
         for place, deliveries in self.ledger.deliveries.items():
             for d in deliveries:
-                times = [*(other.at for other in deliveries), *self.java.get(place, ())]
-                if d.word() in FINAL and max(times) > d.at:
+                later = any(other.at > d.at for other in deliveries) or any(
+                    count > d.count for count in self.java.get(place, ()))
+                if d.word() in FINAL and later:
                     again.setdefault(d.order[0], []).append(place)
         return again
 
