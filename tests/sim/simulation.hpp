@@ -314,6 +314,7 @@ class Simulation {
         left += broker.counts(m->group, part.topic, part.partition).available;
       }
     }
+    wait += 300 * broker.config().delivery_limit;  // what is too large is released so often
     if (has_ghosts()) wait += broker.config().session_timeout_ms;
     if (slow) wait += broker.config().session_timeout_ms + 100000;
     return wait + left * (slow ? std::max<int64_t>(each, 500) : each);
