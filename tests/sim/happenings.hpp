@@ -61,7 +61,7 @@ inline int16_t ack_error(const Item& item) {
 
 // Whoever has records can settle them all the same, in time.
 inline bool Simulation::takes_no_lock(const Item& item) const {
-  const int16_t api = kApis[item.a % (sizeof kApis / sizeof *kApis)];
+  const int16_t api = api_of(item);
   switch (item.kind) {
     case Kind::session_drop: return !broker.config().unload_empty_groups;  // it may be the last one
     case Kind::coordinator_move:
@@ -282,7 +282,7 @@ inline void Simulation::apply_error(const Item& item) {
   const bool lasts = item.c % 3 == 0;  // for item.ms; else for a few times
   const int times = lasts ? 1000000 : static_cast<int>(1 + item.c % 6);
   const std::vector<Part> all = parts();
-  const int16_t api = kApis[item.a % (sizeof kApis / sizeof *kApis)];
+  const int16_t api = api_of(item);
   if (lasts && (item.kind == Kind::error_of_api || item.kind == Kind::answers_lost)) {
     after(item.ms, [this, api] { broker.clear_faults(api); });
   }

@@ -80,16 +80,16 @@ class Simulation {
   // ---- what there is
 
   minibroker::Config draw_config() {
-    const bool prompt = is_prompt(seed_) || is_calm(seed_);
-    const bool old = dice_.chance(25) && !prompt;
+    const bool lasting = is_prompt(seed_) || is_calm(seed_);  // locks do not run out
+    const bool old = dice_.chance(25) && !lasting;
     minibroker::Config c = old ? minibroker::kafka_4_1() : minibroker::Config();
     c.seed = seed_;
     c.nodes = static_cast<int>(dice_.one_of({1, 2, 3, 3, 3, 4}));
-    c.lock_ms = prompt ? 10000 : dice_.one_of<int64_t>({1000, 3000, 10000, 10000});
+    c.lock_ms = lasting ? 10000 : dice_.one_of<int64_t>({1000, 3000, 10000, 10000});
     c.delivery_limit = dice_.one_of({5, 5, 10, 50});
     c.max_record_locks = dice_.one_of({100, 2000, 2000});
     c.read_committed = dice_.chance(30);
-    c.renew_enabled = prompt || dice_.chance(80);
+    c.renew_enabled = lasting || dice_.chance(80);
     c.session_timeout_ms = dice_.one_of<int64_t>({6000, 15000, 45000});
     c.heartbeat_interval_ms = dice_.one_of({500, 1000, 5000});
     c.assignment_delay_ms = dice_.one_of<int64_t>({0, 1000});
@@ -300,20 +300,21 @@ class Simulation {
   // Locks and sessions of the dead end, one request times out, then it goes on; for as long as it
   // takes where a link goes round many leaders, or records are asked for one by one.
   int64_t calm_ms_most() const {
-    int64_t wait = 2 * broker.config().lock_ms + 5000;
+    int64_t time_out = 0;
     int64_t each = 1 + 4 * network.habits.delay_most;
     int64_t left = 0;
     bool slow = false;
     for (const auto& m : members) {
       const kshare::Options& o = m->habits.options;
-      wait = std::max(wait, 2 * broker.config().lock_ms + 5000 + o.request_timeout_ms +
-                                o.connection_setup_timeout_ms);
+      time_out = std::max<int64_t>(time_out,
+                                   o.request_timeout_ms + o.connection_setup_timeout_ms);
       const bool turns = static_cast<int>(m->links()) - 1 < broker.config().nodes;
       slow = slow || turns || o.max_poll_records == 1;
       for (const Part& part : parts()) {
         left += broker.counts(m->group, part.topic, part.partition).available;
       }
     }
+    int64_t wait = 2 * broker.config().lock_ms + 5000 + time_out;
     wait += 300 * broker.config().delivery_limit;  // what is too large is released so often
     if (has_ghosts()) wait += broker.config().session_timeout_ms;
     if (slow) wait += broker.config().session_timeout_ms + 100000;
@@ -394,6 +395,9 @@ class Simulation {
               const minibroker::BatchOptions& options);
   void shorten(const Item& item);
   void disturb(const Item& item);
+  static int16_t api_of(const Item& item) {
+    return kApis[item.a % (sizeof kApis / sizeof *kApis)];
+  }
   bool takes_no_lock(const Item& item) const;
   void apply_to_node(const Item& item);
   void apply_to_member(const Item& item);
