@@ -124,6 +124,33 @@ def connections_cut_while_consuming(live):
     check_settled(live, group, topic)
 
 
+@case(everywhere=True)
+def a_cut_poll_acquires_for_nobody(live):
+    """It goes on at the broker for its MaxWait, and what it acquires does not wait for the lock."""
+    net = live.once(Proxied)
+    live = live.at(net)
+    topic, group = live.topic('parked'), live.group('parked')
+    cat = live.cat('cat', group, topic, '-X', 'client.id=parked', '-X', 'fetch.max.wait.ms=2000',
+                   '-f', '%o %d\\n')
+    wait_members(live, group, 1)
+    waits = []
+    for part in range(4):
+        live.admin.produce(topic, count=1, first=2 * part)
+        cat.wait_lines(2 * part + 1)
+        time.sleep(1.5)  # the next poll is a long one
+        net.proxy.cut('parked')
+        time.sleep(0.5)  # the new connection has its session
+        live.admin.produce(topic, count=1, first=2 * part + 1)
+        start = time.monotonic()
+        cat.wait_lines(2 * part + 2, 10)  # the lock is 30 s
+        waits.append(time.monotonic() - start)
+    cat.stop()
+    live.note('waited ' + ', '.join(f'{wait:.2f}' for wait in waits) + ' s')
+    counts = [count for _, count in cat.pairs()]
+    live.note(f'{counts.count(2)} of 4 had been acquired by the cut poll')
+    check_settled(live, group, topic)
+
+
 @case()
 def fetch_max_bytes_below_a_batch(live):
     """One batch with each answer, and all of them come."""
@@ -198,8 +225,7 @@ def dns_fails_for_a_while(live):
     net = live.once(Proxied)
     live = live.at(net)
     names = live.opened(Names(state='silent'))
-    # A fetch that is parked when its connection is cut may still acquire, for nobody (4.3.1).
-    topic, group = live.topic('dns', 2), live.group('dns', lock_ms=2000)
+    topic, group = live.topic('dns', 2), live.group('dns')
     live.admin.produce(topic, count=100)
     cat = live.program('cat', '-b', f'{HOST}:{net.named.port}', '-g', group, '-t', topic,
                        '-f', PLACE, '-J', '-X', 'client.id=dns', before=names.before)

@@ -33,6 +33,7 @@ struct Fact {
   uint32_t bytes = 0;     // of its value
   uint64_t tag = 0;       // its value begins with it
   int handed = 0;
+  bool acked = false;     // a terminal acknowledgement of it was sent
   // The last time that it was handed out.
   int64_t handed_at = 0;
   int64_t said_at = kNotSaid;
@@ -214,6 +215,14 @@ class Oracle {
 
   // --- what goes over the wire
 
+  // True if nobody of the group has settled it before; now somebody has.
+  bool first_ack(const Place& place, int8_t type) {
+    if (type == minibroker::kRenew) return false;
+    Fact& f = fact_of(place);
+    const bool first = !f.acked;
+    f.acked = true;
+    return first;
+  }
   // One offset of an acknowledgement leaves a member for `node`; `clock`: when it was made ready.
   // True if it settles a record that was handed out.
   bool ack_sent(uint64_t life, int node, const Place& place, int8_t type, int64_t clock,

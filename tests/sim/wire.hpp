@@ -99,6 +99,7 @@ class Wire final : public Tap {
     minibroker::ShareRequest share;
     bool is_share = false;
     bool useful = false;  // it carries acks
+    bool counted = true;   // among those for nothing, until its answer shows that it was not
     int64_t asked = 0;    // on the member's clock
     std::vector<uint64_t> records;  // of each part: so many that were handed out are settled
   };
@@ -160,6 +161,8 @@ class Wire final : public Tap {
       for (const minibroker::SharePart& part : r.share.parts) {
         r.records.push_back(0);
         each_ack(part, [&](const Place& place, int8_t type) {
+          // However slowly they are made, and however the broker likes them: one for each record.
+          if (life.oracle->first_ack(place, type)) r.counted = false;
           const bool seen = life.oracle->ack_sent(life.id, line.node, place, type,
                                                   line.offered_at, life.slot_bytes);
           r.records.back() += seen ? 1u : 0u;
@@ -168,7 +171,7 @@ class Wire final : public Tap {
     }
     if (verbose) print(line, r);
     ++line.life->requests;
-    idle(*line.life, line.life->idle);
+    if (r.counted) idle(*line.life, line.life->idle);
     line.asked.push_back(std::move(r));
   }
   void print(const Line& line, const Request& r) const {
@@ -199,6 +202,10 @@ class Wire final : public Tap {
     }
   }
 
+  static void was_for_something(Line& line, const Request& r) {
+    if (r.counted && !line.life->idle.empty()) line.life->idle.pop_back();
+  }
+
   void answer(Line& line, const std::string& frame) {
     minibroker::Reader in(frame);
     const int32_t correlation = in.i32();
@@ -214,7 +221,7 @@ class Wire final : public Tap {
     }
     if (!r.is_share) {
       if (r.header.key == minibroker::kFetch && frame.size() > 200) {  // records read again
-        if (!line.life->idle.empty()) line.life->idle.pop_back();
+        was_for_something(line, r);
         idle(*line.life, line.life->rereads);
       }
       return;
@@ -238,7 +245,7 @@ class Wire final : public Tap {
       }
       in.tags();
     }
-    if (any && !line.life->idle.empty()) line.life->idle.pop_back();
+    if (any) was_for_something(line, r);
     if (top != 0) refused(line, r, top, size);
   }
   bool part_fetched(Line& line, const Request& r, minibroker::Reader& in, const Uuid& id,
@@ -255,21 +262,20 @@ class Wire final : public Tap {
     line.news.push_back({line.told + 4 + size - in.left(),
                          [=] { result(*its, r, tp, ack_error, lock_ms); }});
     in.nullable_string(true);
-    std::vector<minibroker::Acquired> ranges;
-    for (int64_t n = in.array(true); n > 0 && in.ok(); --n) {
-      const int64_t first = in.i64();
-      const int64_t last = in.i64();
-      ranges.push_back({first, last, in.i16()});
+    const int64_t ranges = in.array(true);
+    for (int64_t n = ranges; n > 0 && in.ok(); --n) {
+      minibroker::Acquired a{};
+      a.first = in.i64();
+      a.last = in.i64();
+      a.count = in.i16();
       in.tags();
-    }
-    in.tags();
-    line.news.push_back({line.told + 4 + size - in.left(), [=] {
-      for (const minibroker::Acquired& a : ranges) {
+      line.news.push_back({line.told + 4 + size - in.left(), [=] {
         its->life->oracle->acquired(its->life->id, its->node, place_of(tp, a.first), a.last,
                                     a.count, its->life->clock(), r.asked, its->first_read, lock_ms);
-      }
-    }});
-    return !ranges.empty() || (r.useful && ack_error == 0);
+      }});
+    }
+    in.tags();
+    return ranges > 0 || (r.useful && ack_error == 0);
   }
   void acknowledged(Line& line, const Request& r, minibroker::Reader& in, size_t size) {
     in.i32();
@@ -294,7 +300,7 @@ class Wire final : public Tap {
       }
       in.tags();
     }
-    if (any && top == 0 && !line.life->idle.empty()) line.life->idle.pop_back();
+    if (any && top == 0) was_for_something(line, r);
     if (top != 0) refused(line, r, top, size);
   }
   // The outcome of what was acknowledged of one partition.

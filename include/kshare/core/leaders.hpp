@@ -99,7 +99,7 @@ class Leaders {
     } else {
       on_session_answer(peer, tables, now);
     }
-    if (was_open != peer.session.is_open()) trace_session(peer, tables);
+    if (was_open != peer.session.is_open()) peer.trace_session(tables.shared);
     peer.intake.publish(tables);
     const int16_t error = peer.intake.error();
     if (error != kafka::kNone && !kafka::session_is_lost(error)) return true;
@@ -108,11 +108,15 @@ class Leaders {
   void on_lost(uint32_t i, Tables& tables) {
     Peer& peer = peers_[i];
     peer.recovering = peer.recovering || peer.session.is_open() || tables.has_lots(i);
+    if (peer.is_polling()) {
+      peer.recovering = peer.parked = true;
+      peer.brief_until = later(peer.brief_until, peer.link.sent_at() + peer.wait_ms + kParkedMs);
+    }
     peer.intake.abandon(tables);
     tables.connection_lost(i, peer.link.target());
     const bool was_open = peer.session.is_open();
     peer.session.ended(tables);
-    if (was_open) trace_session(peer, tables);
+    if (was_open) peer.trace_session(tables.shared);
     peer.ending = false;
     peer.hold_until = peer.recover_until = Instant{};
     peer.acks_since = tables.has_lots(i) ? Instant{} : kNever;
@@ -135,6 +139,7 @@ class Leaders {
     const bool acks = peer.session.has_acks(tables, AckKind::terminal, now);
     if (!acks) peer.acks_since = kNever;
     if (acks && peer.acks_since == kNever) peer.acks_since = now;
+    if (peer.parked && !peer.ending) end_what_was_parked(peer, now);
     if (closing_ || peer.ending || peer.session.surplus(now)) {
       return end_session(i, acks, tables, now);
     }
@@ -183,6 +188,14 @@ class Leaders {
       }
     }
     send_fetch(i, slot, size, tables, now);
+  }
+
+  // A long poll outlives its connection at the broker, and what it acquires then is nobody's: the
+  // session that is ended behind its MaxWait frees that too.
+  void end_what_was_parked(Peer& peer, Instant now) {
+    if (now < peer.brief_until) return wait(peer.brief_until);
+    peer.parked = false;
+    peer.end_session_by(now + Rota::kTurnMs);
   }
 
   // Settles what is held, then ends the session: the broker frees what is left of it.
@@ -302,11 +315,6 @@ class Leaders {
                    tables.shared, peer.session.epoch_sent());
   }
 
-  // It has been opened, or it is over.
-  static void trace_session(const Peer& peer, const Tables& tables) {
-    peer.link.trace(TraceKind::session, {}, peer.session.epoch(), tables.shared);
-  }
-
   // ---- Verdicts.
   void on_reread(Peer& peer, Tables& tables, Instant now) {
     if (peer.intake.error() == kafka::kNone && peer.intake.saw_data()) {
@@ -325,13 +333,13 @@ class Leaders {
     if (was_open && !peer.session.is_open()) {
       peer.ending = false;
       peer.recover_until = Instant{};
-      peer.brief_until = now + Rota::kTurnMs;
+      peer.parked = peer.parked && peer.link.sent_at() < peer.brief_until;
+      peer.brief_until = later(peer.brief_until, now + Rota::kTurnMs);
     } else if (!was_open && peer.recovering) {
       // What the lost connection had acquired is freed by the end of a session: a broker that sees
       // the new connection first does not do it, nor do we know what the lost answer had brought.
       peer.recovering = false;
-      peer.ending = true;
-      peer.recover_until = now + Rota::kTurnMs;
+      peer.end_session_by(now + Rota::kTurnMs);
     }
     if (tables.retry_acks) peer.hold_until = now + tables.shared.retry_ms(peer.quick_answers++);
     tables.retry_acks = false;
@@ -373,6 +381,7 @@ class Leaders {
     event.node = peer.link.target();
   }
 
+  static constexpr int64_t kParkedMs = 200;  // on its way, and until the broker looks at it
   static constexpr uint32_t kStrictFetches = 100;
   static constexpr uint32_t kClosingAttempts = 3;  // to reach a broker again
 

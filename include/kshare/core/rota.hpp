@@ -97,7 +97,8 @@ class Rota {
       }
     }
     peer.link.stop(tables.shared);
-    peer.leaving = peer.ending = peer.recovering = false;  // the next leader is another broker
+    // The next leader is another broker.
+    peer.leaving = peer.ending = peer.recovering = peer.parked = false;
     peer.recover_until = Instant{};
     peer.since = now;
   }

@@ -43,6 +43,19 @@ struct Peer {
   bool leaving = false;     // the link is to be free for another leader
   bool renewed_last = false;  // the last request renewed locks
   bool recovering = false;  // the connection was lost with records acquired, perhaps unseen
+  bool parked = false;      // a long poll was lost; until brief_until it may go on at the broker
+
+  bool is_polling() const {
+    return link.busy() && link.request() == Api::share_fetch && wait_ms > 0;
+  }
+  void end_session_by(Instant until) {
+    ending = true;
+    recover_until = until;
+  }
+  // The session has been opened, or it is over.
+  void trace_session(const Shared& shared) const {
+    link.trace(TraceKind::session, {}, session.epoch(), shared);
+  }
 };
 
 // Room for `count` objects, without a constructor: a static one stays in .bss.
