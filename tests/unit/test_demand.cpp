@@ -25,7 +25,7 @@ uint32_t missing(Desk& desk, int64_t first, int64_t last, int64_t lock_min = 900
   return lot;
 }
 int32_t asked(const Desk& desk, bool strict = false) {
-  return demand::fetch_size(1, strict, desk.tables).max_records;
+  return demand::fetch_size(1, strict, false, desk.tables).max_records;
 }
 
 }  // namespace
@@ -42,6 +42,31 @@ TEST_CASE("what was acquired and not handed out yet counts as if it had its ack 
   desk.tables.shared.options.max_poll_records = 5;
   desk.tables.lots[lot + 1].give_back = true;  // as many as are free then
   CHECK(asked(desk) == 5);
+}
+
+TEST_CASE("a link that owes nothing has its part, whatever others owe, of a broker that can limit") {
+  Desk desk;
+  // Its part of the ack slots, but no more than there are rows for.
+  constexpr auto kPart = static_cast<int32_t>(
+      std::min(1 + kRecordsMax / kshare::kTinyLimits.links_max, kshare::kTinyLimits.lots_max - 3));
+  const auto size = [&](uint32_t link, bool can_limit) {
+    return demand::fetch_size(link, false, can_limit, desk.tables);
+  };
+  const uint32_t lot = missing(desk, 100, 99 + kRecordsMax);  // of link 1
+  for (const bool can_limit : {false, true}) {
+    CHECK(size(1, can_limit).max_records == 0);
+    CHECK(size(2, can_limit).max_records == (can_limit ? kPart : 0));
+    CHECK(size(2, can_limit).strict == can_limit);
+  }
+  desk.tables.lots[lot].cursor = desk.tables.lots[lot].walked = 110;  // there are slots for more
+  CHECK(size(2, true).max_records == 10);
+  CHECK_FALSE(size(2, true).strict);
+  CHECK(size(1, true).max_records == 10);
+  desk.tables.lots[lot].cursor = desk.tables.lots[lot].walked = 100;
+  for (uint32_t i = 0; i + 3 < kRecordsMax; ++i) {
+    static_cast<void>(desk.tables.acks.hand_out(lot, 100));
+  }
+  CHECK(size(2, true).max_records == 3);  // never more than there are slots for
 }
 
 TEST_CASE("nothing is asked for without a row, or with two slots that nobody has read out") {

@@ -348,6 +348,28 @@ TEST_CASE("a throttled empty answer that hides acquired records: they come at on
   CHECK(s.w.broker.sessions(0) == 1);
 }
 
+TEST_CASE("a throttled empty answer while one record is renewed for long: the others keep coming") {
+  minibroker::Config config;
+  config.lock_ms = 3000;
+  Scene s{config};
+  s.m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+  s.m.judge = [](const kshare::Record& record, kshare::Ack&) { return record.offset != 0; };
+  s.begin();
+  fill(s.w, "t", 0, 1, 1);
+  REQUIRE(s.w.run_until([&] { return s.m.seen.size() == 1; }, 2000));
+  s.w.broker.hide_next_fetch(1, 200);
+  s.w.broker.tick(s.w.now);
+  fill(s.w, "t", 0, 1, 1);
+  for (size_t second = 1; second <= 10; ++second) {
+    CHECK(s.m.consumer().acknowledge(s.m.ids.front(), kshare::Ack::renew).ok());
+    s.w.run_for(1000);
+    s.w.broker.tick(s.w.now);
+    fill(s.w, "t", 0, 1, 1);
+  }
+  CHECK(s.w.run_until([&] { return s.m.seen.size() == 12; }, 2000));  // with the one that was hidden
+  CHECK(s.m.consumer().held_count() == 1);
+}
+
 TEST_CASE("more acquired ranges than the table holds: given back, and all handed out in the end") {
   minibroker::Config config;
   config.merge_acquired = false;

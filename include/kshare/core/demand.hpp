@@ -46,11 +46,19 @@ inline uint32_t undelivered_slots(uint32_t link, const Tables& tables) {
 }
 
 // What a ShareFetch may ask for; max_records 0: nothing. There is an ack slot for each record.
-// `strict`: nor more ranges than there are rows for, two of them left for renewals.
-inline FetchSize fetch_size(uint32_t link, bool strict, const Tables& tables) {
+// `strict`: nor more ranges than there are rows for, two of them left for renewals. `can_limit`: the
+// broker never gives more than is asked for; then a link that owes nothing has a part of the slots
+// to itself, for what others owe may be much (a large batch), and for long (a broker that froze).
+inline FetchSize fetch_size(uint32_t link, bool strict, bool can_limit, const Tables& tables) {
   FetchSize size;
   const Options& options = tables.shared.options;
-  int64_t records = int64_t{tables.acks.free_count()} - tables.owed();
+  const int64_t free = tables.acks.free_count();
+  int64_t records = free - tables.owed();
+  if (records <= 0 && can_limit && tables.owed(link) == 0) {
+    const int64_t part = 1 + tables.acks.count() / tables.shared.limits->links_max;
+    records = part < free ? part : free;
+    strict = true;
+  }
   if (records > options.max_poll_records) records = options.max_poll_records;
   const int64_t rows = int64_t{tables.lots.free_count()} - 2;
   if (strict && records > rows) records = rows;

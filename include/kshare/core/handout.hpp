@@ -27,13 +27,17 @@ class Handout {
 
   // Hands out the next record. With `record` null it only clears gaps out of the way.
   static Step next(Tables& tables, Record* record, Instant now) {
+    uint32_t renewing = 0;  // links, a bit each: a broker that does not answer holds up only its own
     for (;;) {
-      const uint32_t slot = tables.store.oldest();
-      if (slot == Store::kNone) return Step::empty;
-      const uint32_t lot = tables.store.slot(slot).lots_head - 1u;
-      const Step step = next_of(tables, slot, lot, record, now);
-      if (step == Step::empty) continue;  // that lot is through
-      return step;
+      const Store& store = tables.store;
+      const uint32_t slot = renewing == 0 ? tables.store.oldest() : store.oldest_beside(renewing);
+      if (slot == Store::kNone) return renewing == 0 ? Step::empty : Step::waiting;
+      const Step step = next_of(tables, slot, store.slot(slot).lots_head - 1u, record, now);
+      if (step == Step::waiting) {
+        renewing |= 1u << store.slot(slot).link;
+      } else if (step != Step::empty) {  // empty: that lot is through
+        return step;
+      }
     }
   }
 

@@ -180,7 +180,7 @@ class Leaders {
     FetchSize size;
     uint32_t slot = Store::kNone;
     if (!has_lots && !peer.recovering) {
-      size = demand::fetch_size(i, strict_left_ != 0, tables);
+      size = demand::fetch_size(i, strict_left_ != 0, peer.link.can_renew(), tables);
       if (size.max_records > 0) slot = tables.store.reserve(i);
       if (slot == Store::kNone) {  // no room: nothing to open a session for yet
         tables.slot_starved = tables.slot_starved || size.max_records > 0;
@@ -216,6 +216,7 @@ class Leaders {
     if (peer.recover_until == Instant{} || closing_) return;
     if (now < peer.recover_until) return wait(peer.recover_until);
     peer.recover_until = Instant{};
+    peer.parked = peer.parked && now < peer.brief_until;
     peer.ending = peer.leaving;
     wait(now + 1);
   }
@@ -223,7 +224,7 @@ class Leaders {
   bool send_fetch_if_room(uint32_t i, Tables& tables, Instant now) {
     Peer& peer = peers_[i];
     if (!peer.session.has_partitions(tables, peer.link.target(), now)) return false;
-    const FetchSize size = demand::fetch_size(i, strict_left_ != 0, tables);
+    const FetchSize size = demand::fetch_size(i, strict_left_ != 0, peer.link.can_renew(), tables);
     if (size.max_records == 0) return false;
     const uint32_t slot = tables.store.reserve(i);
     if (slot == Store::kNone) {
@@ -356,7 +357,8 @@ class Leaders {
     }
     if (peer.link.request() != Api::share_fetch) return;
     if (peer.intake.throttle_ms() > 0 && !peer.intake.saw_data() && peer.wait_ms > 0) {
-      peer.ending = true;  // records may have been acquired that the answer does not show
+      // Records may have been acquired that the answer does not show.
+      if (!peer.ending) peer.end_session_by(now + Rota::kTurnMs);
     }
     watch_pace(peer, tables, now);
   }

@@ -21,6 +21,8 @@
 
 namespace kshare {
 
+inline constexpr uint32_t kAllLinks = UINT32_MAX;
+
 struct Tables {
   Shared shared{};
   Store store{};
@@ -303,11 +305,12 @@ struct Tables {
     }
     return false;
   }
-  // Offsets acquired and not handed out yet, over all lots.
-  int64_t owed() const {
+  // Offsets acquired and not handed out yet, over the lots of one link or of all.
+  int64_t owed(uint32_t link = kAllLinks) const {
     int64_t sum = 0;
     for (uint32_t i = 0; i < lots.count(); ++i) {
-      if (lots[i].used && !lots[i].give_back) sum += lots[i].owed();
+      const Lot& lot = lots[i];
+      if (lot.used && !lot.give_back && (link == kAllLinks || lot.link == link)) sum += lot.owed();
     }
     return sum;
   }

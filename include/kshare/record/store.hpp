@@ -156,12 +156,17 @@ class Store {
     if (oldest_plus_one_ != 0 && has_lots(slots_[oldest_plus_one_ - 1u])) {
       return oldest_plus_one_ - 1u;  // what has been published since is not older
     }
+    const uint32_t best = oldest_beside(0);
+    oldest_plus_one_ = static_cast<uint16_t>(best + 1u);
+    return best;
+  }
+  // The same without the slots of some links: a bit each.
+  uint32_t oldest_beside(uint32_t links) const {
     uint32_t best = kNone;
     for (uint32_t i = 0; i < slots_.size; ++i) {
-      if (!has_lots(slots_[i])) continue;
+      if (!has_lots(slots_[i]) || (links >> slots_[i].link & 1u) != 0) continue;
       if (best == kNone || is_before(slots_[i].order, slots_[best].order)) best = i;
     }
-    oldest_plus_one_ = static_cast<uint16_t>(best + 1u);
     return best;
   }
 
