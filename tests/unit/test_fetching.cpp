@@ -366,7 +366,7 @@ TEST_CASE("a throttled empty answer while one record is renewed for long: the ot
     s.w.broker.tick(s.w.now);
     fill(s.w, "t", 0, 1, 1);
   }
-  CHECK(s.w.run_until([&] { return s.m.seen.size() == 12; }, 2000));  // with the one that was hidden
+  CHECK(s.w.run_until([&] { return s.m.seen.size() == 12; }, 2000));  // the hidden one too
   CHECK(s.m.consumer().held_count() == 1);
 }
 

@@ -29,7 +29,11 @@ class Rota {
   // Gives every leader a link as far as there are links. Answers when a link must make room.
   Instant assign(Tables& tables, Instant now) {
     turn_over_ = kNever;
-    for (uint32_t i = 1; i < peers_.size; ++i) retire(i, tables, now);
+    tables.leaders = 0;
+    for (uint32_t i = 1; i < peers_.size; ++i) {
+      retire(i, tables, now);
+      if (peers_[i].link.in_use()) ++tables.leaders;
+    }
     for (;;) {
       const uint32_t broker = next_leader(tables.topology);
       if (broker == kNoRow) return turn_over_;
@@ -38,6 +42,7 @@ class Rota {
         take_turns(now);
         return turn_over_;
       }
+      ++tables.leaders;
       tables.topology.note_turn(broker, ++turns_);
       peers_[link].link.set_target(tables.topology.broker(broker).node_id, now, tables.shared);
       peers_[link].session.ended(tables);

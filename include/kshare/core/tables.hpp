@@ -35,6 +35,7 @@ struct Tables {
   bool gave_back = false;    // records were given back because nobody took them in time
   bool slot_starved = false; // a leader waits for a store slot: long polls must be short
   bool retry_acks = false;   // the answer just read wants acks again, after a back-off
+  uint8_t leaders = 0;       // links that lead to one
 
   // From here on a lot's records are not handed out any more: lock.margin.ms before the end, a
   // quarter of the lock at most (a margin near the lock itself would leave no time for any record).
@@ -304,6 +305,24 @@ struct Tables {
       if (lots[i].used && lots[i].link == link) return true;
     }
     return false;
+  }
+  // Ack slots that records of this link may still take. Of several leaders none has them all: one
+  // that freezes with its acks in flight leaves a part to the others.
+  int64_t ack_room(uint32_t link) const {
+    const int64_t free = acks.free_count();
+    const int64_t part = leaders > 1 ? acks.count() / shared.limits->links_max : 0;
+    if (part == 0) return free;
+    int64_t room = int64_t{acks.count()} - part;
+    for (uint32_t i = 0; i < lots.count(); ++i) {
+      if (lots[i].used && lots[i].link == link) room -= lots[i].open;
+    }
+    return room < free ? room : free;
+  }
+  // The same question where it is asked for every record: none is left for this link.
+  bool no_ack_room(uint32_t link) const {
+    const uint32_t free = acks.free_count();
+    if (leaders <= 1 || free > acks.count() / shared.limits->links_max) return free == 0;
+    return ack_room(link) <= 0;
   }
   // Offsets acquired and not handed out yet, over the lots of one link or of all.
   int64_t owed(uint32_t link = kAllLinks) const {
