@@ -251,6 +251,10 @@ class Link {
     return mute_until_ > now ? mute_until_ : kNever;
   }
   Instant retry_at() const { return deadline_; }  // while waiting
+  // What is here unread waits for us: the broker is not late.
+  void put_off(Instant now, const Shared& shared) {
+    if (has_unread()) deadline_ = now + shared.options.request_timeout_ms;
+  }
 
  private:
   // What a loss weighs in answers: a connection that breaks off behind its first ones, every time,
