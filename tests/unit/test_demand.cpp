@@ -75,21 +75,21 @@ TEST_CASE("of several leaders none has all ack slots; one alone has") {
   constexpr int64_t kPart = kRecordsMax / kshare::kTinyLimits.links_max;
   const uint32_t lot = missing(desk, 100, 99 + kRecordsMax);
   desk.tables.lots[lot].give_back = true;  // it owes nothing: what counts here are its ack slots
-  for (const uint8_t leaders : {1, 2}) {
-    tables.leaders = leaders;
-    CHECK(tables.ack_room(1) == kRecordsMax - (leaders > 1 ? kPart : 0));
+  for (const int64_t part : {int64_t{0}, kPart}) {
+    tables.ack_part = static_cast<uint32_t>(part);
+    CHECK(tables.ack_room(1) == kRecordsMax - part);
     CHECK(asked(desk) == tables.ack_room(1));
   }
   for (uint32_t used = 0; used < kRecordsMax; ++used) {
-    CHECK(tables.no_ack_room(1) == (tables.ack_room(1) <= 0));
-    CHECK(tables.no_ack_room(1) == (used >= kRecordsMax - kPart));
-    CHECK_FALSE(tables.no_ack_room(2));
+    CHECK(tables.has_ack_room(1) == (used < kRecordsMax - kPart));
+    CHECK(tables.has_ack_room(1) == (tables.ack_room(1) > 0));
+    CHECK(tables.has_ack_room(2));
     CHECK(tables.ack_room(2) == std::min<int64_t>(kRecordsMax - kPart, kRecordsMax - used));
     static_cast<void>(tables.acks.hand_out(lot, 100));
   }
-  CHECK(tables.no_ack_room(2));
-  tables.leaders = 1;
-  CHECK(tables.no_ack_room(1));
+  CHECK_FALSE(tables.has_ack_room(2));
+  tables.ack_part = 0;
+  CHECK_FALSE(tables.has_ack_room(1));
 }
 
 TEST_CASE("nothing is asked for without a row, or with two slots that nobody has read out") {

@@ -77,7 +77,7 @@ class Handout {
         continue;
       }
       if (record == nullptr) return Step::record;  // it waits for the application
-      if (tables.no_ack_room(lot.link)) {
+      if (!tables.has_ack_room(lot.link)) {
         return tables.acks.free_count() == 0 ? Step::blocked : Step::waiting;
       }
       if (hand_out(tables, lot_index, slot, item, *record)) return Step::record;

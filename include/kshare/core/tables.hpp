@@ -29,13 +29,13 @@ struct Tables {
   Lots lots{};
   AckBuffer acks{};
   Topology topology{};
+  uint32_t ack_part = 0;     // ack slots that each of several leaders leaves to the others
   int32_t lock_ms = 0;       // how long a lock lasts in this group, as told last; 0: not yet
   bool giving_back = false;  // some lot has give_back set
   bool renewing = false;     // some lot has renew set
   bool gave_back = false;    // records were given back because nobody took them in time
   bool slot_starved = false; // a leader waits for a store slot: long polls must be short
   bool retry_acks = false;   // the answer just read wants acks again, after a back-off
-  uint8_t leaders = 0;       // links that lead to one
 
   // From here on a lot's records are not handed out any more: lock.margin.ms before the end, a
   // quarter of the lock at most (a margin near the lock itself would leave no time for any record).
@@ -310,19 +310,16 @@ struct Tables {
   // that freezes with its acks in flight leaves a part to the others.
   int64_t ack_room(uint32_t link) const {
     const int64_t free = acks.free_count();
-    const int64_t part = leaders > 1 ? acks.count() / shared.limits->links_max : 0;
-    if (part == 0) return free;
-    int64_t room = int64_t{acks.count()} - part;
+    if (ack_part == 0) return free;
+    int64_t room = int64_t{acks.count()} - ack_part;
     for (uint32_t i = 0; i < lots.count(); ++i) {
       if (lots[i].used && lots[i].link == link) room -= lots[i].open;
     }
     return room < free ? room : free;
   }
-  // The same question where it is asked for every record: none is left for this link.
-  bool no_ack_room(uint32_t link) const {
-    const uint32_t free = acks.free_count();
-    if (leaders <= 1 || free > acks.count() / shared.limits->links_max) return free == 0;
-    return ack_room(link) <= 0;
+  // The same question where it is asked for every record.
+  bool has_ack_room(uint32_t link) const {
+    return acks.free_count() > ack_part || ack_room(link) > 0;
   }
   // Offsets acquired and not handed out yet, over the lots of one link or of all.
   int64_t owed(uint32_t link = kAllLinks) const {
