@@ -201,7 +201,9 @@ class ShareConsumer {
     deadline_ = engine_.step(now);
     for (uint32_t i = 0; i < engine_.link_count(); ++i) send(i, now);
     CodecRegistry* codecs = engine_.shared().options.codecs;
-    if (codecs != nullptr && codecs->is_free_again()) woken_ = true;
+    if (codecs != nullptr) {
+      deadline_ = earlier(deadline_, codecs->end_turn(engine_.shared().now));
+    }
     return engine_.running() ? true : shut();
   }
 

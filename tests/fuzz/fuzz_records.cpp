@@ -130,6 +130,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::memcpy(space.data, data + at, count);
     in.filled(count);
     at += count;
+    if ((data[7] & 2) != 0) bench.codecs.used_by = nullptr;  // given to another link, and back
     done = walker.run(bench.store, in);
   }
   if (bench.codecs.used_by != nullptr) std::abort();

@@ -20,6 +20,15 @@ inline constexpr kshare::Limits kNanoLimits = [] {
   limits.receive_window_bytes = 512;
   return limits;
 }();
+// As little, with a link for each broker.
+inline constexpr kshare::Limits kThinLimits = [] {
+  kshare::Limits limits = kNanoLimits;
+  limits.links_max = limits.store_slots = limits.brokers_max = 5;
+  limits.store_bytes = limits.store_slots * 2048;
+  limits.records_max = 20;
+  limits.lots_max = 16;
+  return limits;
+}();
 inline constexpr kshare::Limits kWideLimits = [] {
   kshare::Limits limits = kshare::kDefaultLimits;
   limits.links_max = 5;
@@ -28,7 +37,7 @@ inline constexpr kshare::Limits kWideLimits = [] {
 
 // What an application is like.
 struct Habits {
-  int size = 1;  // 0 Nano, 1 Tiny, 2 Small, 3 with five links
+  int size = 1;  // 0 Nano, 1 Tiny, 2 Small, 3 with five links, 4 with five and little else
   bool explicit_mode = false;
   uint32_t takes_most = 100;  // records a turn
   int64_t work_ms = 0;        // on each record; nothing else happens meanwhile

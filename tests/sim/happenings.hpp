@@ -130,6 +130,7 @@ inline void Simulation::append(const Part& part, const std::vector<uint32_t>& si
       f.corrupt = options.corrupt_crc;
       f.aborted = options.aborted;
       f.tag = tag;
+      f.made_at = now;
       f.bytes = static_cast<uint32_t>(rec.value->size());
     }
     batch.push_back(rec);
@@ -361,6 +362,22 @@ inline void Simulation::apply_to_member(const Item& item) {
 
 // ---- the network
 
+inline void Simulation::freeze(int node, int64_t until) {
+  for (int conn : network.of_node(node)) network.hold(conn, until);
+  network.silence(node, until);
+}
+
+// It has begun to give a batch that is more than some members can take.
+inline void Simulation::freeze_in_mid_batch(const Item& item, int node) {
+  frozen_until_[node] = std::max(frozen_until_[node], now + item.ms + 15000);
+  for (const Part& part : parts()) {
+    if (broker.leader_of(part.topic, part.partition) != node) continue;
+    append(part, std::vector<uint32_t>(20 + item.c % 80, 10), {});
+    break;
+  }
+  after(item.b % 300, [this, node, until = now + item.ms] { freeze(node, until); });
+}
+
 inline void Simulation::apply_to_network(const Item& item) {
   const std::vector<int> nodes = broker.node_ids();
   const int node = nodes[item.a % nodes.size()];
@@ -370,8 +387,8 @@ inline void Simulation::apply_to_network(const Item& item) {
     case Kind::net_refuse: return network.refuse(node, now + item.ms);
     case Kind::net_silent: return network.silence(node, now + item.ms);
     case Kind::node_hold:
-      for (int conn : network.of_node(node)) network.hold(conn, now + item.ms);
-      return network.silence(node, now + item.ms);
+      if (is_frozen_broker(seed_)) return freeze_in_mid_batch(item, node);
+      return freeze(node, now + item.ms);
     case Kind::net_hold:
       for (int conn : conns) network.hold(conn, now + item.ms);
       return;

@@ -132,6 +132,7 @@ class Member {
       case 0: consumer_ = std::make_unique<ConsumerOf<kNanoLimits>>(*pool_); break;
       case 1: consumer_ = std::make_unique<ConsumerOf<kshare::kTinyLimits>>(*pool_); break;
       case 2: consumer_ = std::make_unique<ConsumerOf<kshare::kSmallLimits>>(*pool_); break;
+      case 4: consumer_ = std::make_unique<ConsumerOf<kThinLimits>>(*pool_); break;
       default: consumer_ = std::make_unique<ConsumerOf<kWideLimits>>(*pool_); break;
     }
     all_lives_.push_back(std::make_unique<Life>());

@@ -32,6 +32,7 @@ struct Fact {
   bool refused = false;   // rejected by somebody who cannot hold it
   uint32_t bytes = 0;     // of its value
   uint64_t tag = 0;       // its value begins with it
+  int64_t made_at = 0;
   int handed = 0;
   bool acked = false;     // a terminal acknowledgement of it was sent
   // The last time that it was handed out.
@@ -128,6 +129,16 @@ class Oracle {
     for (auto& entry : facts_) {
       if (entry.first.first != topic) continue;
       for (Fact& f : entry.second) f.gone = true;
+    }
+  }
+
+  // Those that nobody was given yet.
+  template <typename Each>
+  void each_waiting(const Uuid& topic, int32_t partition, const Each& each) const {
+    const auto all = facts_.find({topic, partition});
+    if (all == facts_.end()) return;
+    for (const Fact& f : all->second) {
+      if (f.data && !f.gone && f.handed == 0) each(f);
     }
   }
 

@@ -140,12 +140,15 @@ inline bool is_calm(uint64_t seed) { return seed % 8 == 0; }
 inline bool is_prompt(uint64_t seed) {
   return seed % 16 == 0 || seed % 8 == 2 || seed % 8 == 6;
 }
-// Of the prompt ones: nothing but lines that break, and locks that outlast everything. A record that
-// somebody has to wait for was acquired for nobody, and given back by nobody.
+// Of the prompt ones: nothing but lines that break, and locks that outlast everything. A record
+// that somebody has to wait for was acquired for nobody, and given back by nobody.
 inline bool is_broken_lines(uint64_t seed) { return seed % 32 == 10; }
 inline Kind draw_broken_line(Dice& dice) {
   return dice.one_of({Kind::net_cut, Kind::net_cut, Kind::net_half_close, Kind::net_lose});
 }
+// Of the prompt ones too: nothing but a broker that freezes for most of a minute, perhaps again,
+// and time-outs that outlast it. What the others lead flows all the same.
+inline bool is_frozen_broker(uint64_t seed) { return seed % 32 == 26; }
 
 // Of those that are not calm some have one kind of fault many times, some all kinds.
 inline Plan draw_plan(uint64_t seed) {
@@ -154,13 +157,15 @@ inline Plan draw_plan(uint64_t seed) {
   plan.span = dice.between(500, dice.chance(50) ? 5000 : 20000);
   const bool calm = is_calm(seed);
   const bool lines = is_broken_lines(seed);
+  const bool frozen = is_frozen_broker(seed);
+  if (frozen) plan.span += 60000;
   const int64_t batches = dice.between(3, 25);
   for (int64_t i = 0; i < batches; ++i) {
-    const Kind kind = calm || lines ? Kind::produce : draw_producing(dice);
+    const Kind kind = calm || lines || frozen ? Kind::produce : draw_producing(dice);
     plan.items.push_back(draw_item(dice, kind, plan.span));
-    if (calm) plan.items.back().at += kJoiningMs;
+    if (calm || frozen) plan.items.back().at += kJoiningMs;
   }
-  if (calm) plan.span += kJoiningMs;
+  if (calm || frozen) plan.span += kJoiningMs;
   const auto first = static_cast<uint32_t>(Kind::node_restart);
   const uint32_t kinds = static_cast<uint32_t>(Kind::count) - first;
   const auto any = [&] { return static_cast<Kind>(first + dice.below(kinds)); };
@@ -168,8 +173,16 @@ inline Plan draw_plan(uint64_t seed) {
   const bool focused = dice.chance(50);
   const int64_t faults = calm ? 0 : dice.between(1, dice.chance(80) ? 6 : 20);
   for (int64_t i = 0; i < faults; ++i) {
-    const Kind kind = lines ? draw_broken_line(dice) : focused ? focus[dice.below(2)] : any();
+    const Kind kind = lines    ? draw_broken_line(dice)
+                      : frozen ? Kind::node_hold
+                      : focused ? focus[dice.below(2)]
+                                : any();
     plan.items.push_back(draw_item(dice, kind, plan.span));
+    if (!frozen) continue;
+    Item& item = plan.items.back();
+    item.ms = dice.between(20000, 60000);
+    item.at = std::max(item.at, kJoiningMs);
+    item.a = static_cast<uint32_t>(seed / 32);
   }
   std::stable_sort(plan.items.begin(), plan.items.end(),
                    [](const Item& x, const Item& y) { return x.at < y.at; });

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -84,14 +85,16 @@ class Simulation {
     const bool old = dice_.chance(25) && !lasting;
     minibroker::Config c = old ? minibroker::kafka_4_1() : minibroker::Config();
     c.seed = seed_;
-    c.nodes = static_cast<int>(dice_.one_of({1, 2, 3, 3, 3, 4}));
+    c.nodes = dice_.one_of({1, 2, 3, 3, 3, 4});
+    if (is_frozen_broker(seed_)) c.nodes = std::max(c.nodes, 2);
     c.lock_ms = lasting ? 10000 : dice_.one_of<int64_t>({1000, 3000, 10000, 10000});
-    if (is_broken_lines(seed_)) c.lock_ms = 300000;
+    if (is_broken_lines(seed_) || is_frozen_broker(seed_)) c.lock_ms = 300000;
     c.delivery_limit = dice_.one_of({5, 5, 10, 50});
     c.max_record_locks = dice_.one_of({100, 2000, 2000});
     c.read_committed = dice_.chance(30);
     c.renew_enabled = lasting || dice_.chance(80);
     c.session_timeout_ms = dice_.one_of<int64_t>({6000, 15000, 45000});
+    if (is_frozen_broker(seed_)) c.session_timeout_ms = 600000;
     c.heartbeat_interval_ms = dice_.one_of({500, 1000, 5000});
     c.assignment_delay_ms = dice_.one_of<int64_t>({0, 1000});
     c.init_delay_ms = dice_.one_of<int64_t>({0, 100, 700});
@@ -131,7 +134,7 @@ class Simulation {
       oracle.delivery_limit = broker.config().delivery_limit;
       oracle.lock_ms = broker.config().lock_ms;
       int64_t count = dice_.between(1, groups == 1 ? 4 : 2);
-      if (is_broken_lines(seed_)) count = 1;  // nothing goes to others meanwhile
+      if (has_lone_members()) count = 1;  // nothing goes to others meanwhile
       for (int64_t i = 0; i < count; ++i) add_member(oracle, g, calm);
     }
     remember_names();
@@ -142,6 +145,10 @@ class Simulation {
     Member& m = *members.back();
     const minibroker::Config& c = broker.config();
     m.habits = Habits::draw(dice_, c.lock_ms, calm, is_prompt(seed_), c.nodes);
+    if (is_frozen_broker(seed_)) {
+      m.habits.options.request_timeout_ms = 100000;
+      m.habits.size = dice_.one_of({3, 4});
+    }
     if (broker.config().max_share_fetch_version < 2) {
       m.habits.options.acquire_mode = kshare::AcquireMode::batch_optimized;
     }
@@ -160,6 +167,7 @@ class Simulation {
     if (!is_prompt(seed_) || !can_renew || waits) oracle.prompt = false;
     if (!can_renew || (waits && m.habits.size == 0)) oracle.gives_back = true;
   }
+  bool has_lone_members() const { return is_broken_lines(seed_) || is_frozen_broker(seed_); }
   // The ports of today, and those at which all may come back.
   std::string bootstrap() const {
     const int base = broker.config().base_port;
@@ -209,6 +217,7 @@ class Simulation {
       }
     }
     network.pump();
+    if (is_frozen_broker(seed_)) check_others_flow();
     int64_t next = std::min(broker.next_deadline(), network.next_deadline());
     for (const auto& m : members) next = std::min(next, m->is_due() ? now : m->due_at());
     for (const Timer& timer : timers_) next = std::min(next, timer.at);
@@ -226,6 +235,30 @@ class Simulation {
       const auto act = std::move(timers_[i].act);
       timers_.erase(timers_.begin() + static_cast<std::ptrdiff_t>(i));
       act();
+    }
+  }
+
+  // Whose leader has not been frozen since it was made is handed out in a time that depends on how
+  // much there is, and on nothing else.
+  void check_others_flow() {
+    if (now < flow_checked_at_ + 200) return;
+    flow_checked_at_ = now;
+    for (const auto& oracle : oracles) {
+      int64_t count = 0;
+      int64_t oldest = now;
+      for (const Part& part : parts()) {
+        const int64_t frozen = frozen_until_[broker.leader_of(part.topic, part.partition)];
+        oracle->each_waiting(broker.topic_id(part.topic), part.partition, [&](const Fact& f) {
+          ++count;
+          if (f.made_at >= frozen) oldest = std::min(oldest, f.made_at);
+        });
+      }
+      int64_t& most = waiting_most_[oracle.get()];  // since nothing waited
+      most = count == 0 ? 0 : std::max(most, count);
+      if (now - oldest > 3000 + 100 * most) {
+        oracle->fault("records wait since " + std::to_string(oldest) +
+                      " ms though their leaders are well");
+      }
     }
   }
 
@@ -316,7 +349,7 @@ class Simulation {
         left += broker.counts(m->group, part.topic, part.partition).available;
       }
     }
-    const int64_t locks = is_broken_lines(seed_) ? 0 : 2 * broker.config().lock_ms;
+    const int64_t locks = has_lone_members() ? 0 : 2 * broker.config().lock_ms;
     int64_t wait = locks + 5000 + time_out;
     wait += 300 * broker.config().delivery_limit;  // what is too large is released so often
     if (has_ghosts()) wait += broker.config().session_timeout_ms;
@@ -406,6 +439,8 @@ class Simulation {
   void apply_to_member(const Item& item);
   void apply_to_topic(const Item& item);
   void apply_to_network(const Item& item);
+  void freeze(int node, int64_t until);
+  void freeze_in_mid_batch(const Item& item, int node);
   void apply_error(const Item& item);
   void restart_node(int node, int64_t ms, bool quiet);
   void restart_all(const Item& item);
@@ -426,6 +461,9 @@ class Simulation {
   int still_ = 0;
   std::vector<Timer> timers_;
   std::vector<std::string> late_topics_;
+  std::map<int, int64_t> frozen_until_;  // by node; and what a freeze leaves behind is over
+  std::map<const Oracle*, int64_t> waiting_most_;
+  int64_t flow_checked_at_ = 0;
 
  public:
   minibroker::Broker broker;

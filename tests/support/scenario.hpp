@@ -58,6 +58,7 @@ class Watch {
     int64_t now;
     int16_t key;
     minibroker::ShareRequest request;
+    int node;  // that was asked
   };
   struct Beat {
     int64_t now;
@@ -66,7 +67,9 @@ class Watch {
 
   Watch(world::World& w, world::AnyMember& m) : world_(w), member_(m) {
     for (world::PipeTransport& transport : m.pool.transports) {
-      transport.on_write = [this](kshare::Bytes frame) { note(frame); };
+      transport.on_write = [this, &transport](kshare::Bytes frame) {
+        note(frame, transport.conn());
+      };
     }
   }
   Watch(const Watch&) = delete;
@@ -99,7 +102,15 @@ class Watch {
   }
 
  private:
-  void note(kshare::Bytes frame) {
+  int node_of(int conn) const {
+    for (const int node : world_.broker.node_ids()) {
+      for (const int its : world_.broker.connections(node)) {
+        if (its == conn) return node;
+      }
+    }
+    return -1;
+  }
+  void note(kshare::Bytes frame, int conn) {
     minibroker::Reader in(frame.data, frame.size);
     in.i32();
     const minibroker::RequestHeader h = minibroker::decode_header(in);
@@ -108,13 +119,15 @@ class Watch {
     ++per_key_[h.key];
     in.tags();
     if (h.key == minibroker::kShareFetch) {
-      shares.push_back({world_.now, h.key, minibroker::decode_share_fetch(in, h.version)});
+      shares.push_back({world_.now, h.key, minibroker::decode_share_fetch(in, h.version),
+                        node_of(conn)});
       const minibroker::ShareRequest& q = shares.back().request;
       const auto& acks = member_.consumer().engine().tables().acks;
       if (q.max_records > static_cast<int32_t>(acks.free_count())) ++over_asked;
       with_wait = std::max(with_wait, q.max_wait_ms);
     } else if (h.key == minibroker::kShareAcknowledge) {
-      shares.push_back({world_.now, h.key, minibroker::decode_share_acknowledge(in, h.version)});
+      shares.push_back({world_.now, h.key, minibroker::decode_share_acknowledge(in, h.version),
+                        node_of(conn)});
     } else if (h.key == minibroker::kShareGroupHeartbeat) {
       beats.push_back({world_.now, minibroker::decode_heartbeat(in)});
     }

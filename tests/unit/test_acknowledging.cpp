@@ -27,6 +27,71 @@ minibroker::Config config(int64_t lock_ms, int nodes = 1) {
   return c;
 }
 
+// Five batches in every partition, of `first_batch`, `first_batch` + 3, ... records.
+template <const kshare::Limits& L = kshare::kTinyLimits>
+void check_mix(int topics, int partitions, int first_batch = 7) {
+  CAPTURE(topics);
+  CAPTURE(partitions);
+  minibroker::Config c;
+  c.delivery_limit = 10;
+  world::SceneOf<L> s(c);
+  s.m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
+  uint64_t random = 7;
+  std::map<std::string, int> last;  // topic/partition/offset -> what was said last
+  s.m.judge = [&](const kshare::Record& record, Ack& ack) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    const Ack kinds[] = {Ack::accept, Ack::accept, Ack::release, Ack::reject};
+    ack = record.delivery_count >= 9 ? Ack::accept : kinds[random >> 62];
+    last[std::string(record.topic) + "/" + std::to_string(record.partition) + "/" +
+         std::to_string(record.offset)] = static_cast<int>(ack);
+    return true;
+  };
+  std::vector<std::string> names;
+  for (int t = 0; t < topics; ++t) {
+    names.push_back("t" + std::to_string(t));
+    s.w.broker.add_topic(names.back(), partitions);
+    for (int p = 0; p < partitions; ++p) {
+      for (int b = 0; b < 5; ++b) s.w.broker.append(names.back(), p, records(first_batch + 3 * b));
+    }
+  }
+  std::vector<std::string_view> views(names.begin(), names.end());
+  REQUIRE(s.consumer().start(s.m.options).ok());
+  REQUIRE(s.consumer().subscribe({views.data(), static_cast<uint32_t>(views.size())}).ok());
+  const auto through = [&] {
+    for (const std::string& name : names) {
+      for (int p = 0; p < partitions; ++p) {
+        const int64_t end = s.w.broker.end_offset(name, p);
+        if (s.w.broker.start_offset("group", name, p) != end) return false;
+      }
+    }
+    return s.consumer().unsettled() == 0;
+  };
+  CHECK(s.w.run_until(through, 120000));
+  uint64_t rejected = 0;
+  for (const auto& entry : last) {
+    CHECK(entry.second != static_cast<int>(Ack::release));
+    rejected += entry.second == static_cast<int>(Ack::reject) ? 1 : 0;
+  }
+  const auto count = static_cast<uint64_t>((5 * first_batch + 30) * topics * partitions);
+  CHECK(last.size() == count);
+  minibroker::StateCounts sum;
+  for (const std::string& name : names) {
+    for (int p = 0; p < partitions; ++p) {
+      const minibroker::StateCounts counts = s.w.broker.counts("group", name, p);
+      sum.acknowledged += counts.acknowledged;
+      sum.archived += counts.archived;
+    }
+  }
+  CHECK(sum.archived == static_cast<int64_t>(rejected));  // the delivery limit took none
+  CHECK(sum.archived + sum.acknowledged == static_cast<int64_t>(last.size()));
+  CHECK(s.stats().rejected == rejected);
+  CHECK(s.stats().records == s.stats().acks_ok);
+  CHECK(s.stats().acks_ok - s.stats().released == count);
+  CHECK(s.stats().redelivered == s.stats().released);
+  CHECK(s.w.close(s.m));
+  check_clean(s.w);
+}
+
 }  // namespace
 
 TEST_CASE("accept: never again; release: again with a count one higher; reject: never again") {
@@ -187,60 +252,12 @@ TEST_CASE("a record of another consumer is refused") {
 }
 
 TEST_CASE("a random mix of accept, release and reject: exact accounting") {
-  struct Shape {
-    int topics, partitions;
-  };
-  for (const Shape shape : {Shape{1, 1}, Shape{4, 1}, Shape{1, 4}, Shape{2, 2}, Shape{4, 4}}) {
-    CAPTURE(shape.topics);
-    CAPTURE(shape.partitions);
-    minibroker::Config c;
-    c.delivery_limit = 10;
-    Scene s(c);
-    s.m.options.acknowledgement_mode = kshare::AckMode::explicit_mode;
-    uint64_t random = 7;
-    std::map<std::string, int> last;  // topic/partition/offset -> what was said last
-    s.m.judge = [&](const kshare::Record& record, Ack& ack) {
-      random = random * 6364136223846793005u + 1442695040888963407u;
-      const Ack kinds[] = {Ack::accept, Ack::accept, Ack::release, Ack::reject};
-      ack = record.delivery_count >= 9 ? Ack::accept : kinds[random >> 62];
-      last[std::string(record.topic) + std::to_string(record.partition) + "/" +
-           std::to_string(record.offset)] = static_cast<int>(ack);
-      return true;
-    };
-    std::vector<std::string> names;
-    for (int t = 0; t < shape.topics; ++t) {
-      names.push_back("t" + std::to_string(t));
-      s.w.broker.add_topic(names.back(), shape.partitions);
-      for (int p = 0; p < shape.partitions; ++p) {
-        for (int b = 0; b < 5; ++b) s.w.broker.append(names.back(), p, records(7 + 3 * b));
-      }
-    }
-    std::vector<std::string_view> views(names.begin(), names.end());
-    REQUIRE(s.consumer().start(s.m.options).ok());
-    REQUIRE(s.consumer().subscribe({views.data(), static_cast<uint32_t>(views.size())}).ok());
-    const auto through = [&] {
-      for (const std::string& name : names) {
-        for (int p = 0; p < shape.partitions; ++p) {
-          if (s.w.broker.start_offset("group", name, p) != 65) return false;
-        }
-      }
-      return s.consumer().unsettled() == 0;
-    };
-    CHECK(s.w.run_until(through, 120000));
-    uint64_t rejected = 0;
-    for (const auto& entry : last) {
-      CHECK(entry.second != static_cast<int>(Ack::release));
-      rejected += entry.second == static_cast<int>(Ack::reject) ? 1 : 0;
-    }
-    const auto count = static_cast<uint64_t>(65 * shape.topics * shape.partitions);
-    CHECK(last.size() == count);
-    CHECK(s.stats().rejected == rejected);
-    CHECK(s.stats().records == s.stats().acks_ok);
-    CHECK(s.stats().acks_ok - s.stats().released == count);
-    CHECK(s.stats().redelivered == s.stats().released);
-    CHECK(s.w.close(s.m));
-    check_clean(s.w);
-  }
+  check_mix(1, 1);
+  check_mix(4, 1);
+  check_mix(1, 4);
+  check_mix(2, 2);
+  check_mix(4, 4);
+  check_mix<kshare::kDefaultLimits>(15, 2, 24);
 }
 
 TEST_CASE("ack results: 7, 14, 15, 16 are retried while the lock holds") {
@@ -413,32 +430,45 @@ TEST_CASE("acks after the partition went to another member still count") {
   Scene s;
   s.hold_all();
   s.start(4, 10);
-  s.m.takes_max = 12;
+  s.m.takes_max = 12;  // all of one partition, and some of the next
   REQUIRE(s.until_seen(12));
   s.m.takes = false;
+  const std::vector<world::Seen> held = s.m.seen;
+  REQUIRE(held.size() == 12);
   world::Member<> other(2);
   other.options = s.m.options;
   other.options.acknowledgement_mode = kshare::AckMode::implicit_mode;
   s.w.join(other);
   REQUIRE(other.start({"t"}).ok());
   REQUIRE(s.w.run_until([&] { return s.consumer().assignment_count() == 2; }));
+  std::set<int32_t> gone{0, 1, 2, 3};
+  kshare::AssignedPartition partition;
+  for (uint32_t i = 0; s.consumer().assignment(i, partition); ++i) gone.erase(partition.partition);
+  REQUIRE(gone.size() == 2);
+  size_t of_gone = 0;
+  for (const auto& record : held) of_gone += gone.count(record.partition);
+  REQUIRE(of_gone > 0);
   s.w.run_for(200);
-  size_t acked = 0;
-  for (; acked < s.m.ids.size(); ++acked) CHECK(s.ack(acked, Ack::accept).ok());
+  s.ack_all();
+  REQUIRE(s.w.run_until([&] { return s.stats().acks_ok >= 12; }, 3000));
   s.m.judge = nullptr;
   s.m.takes = true;
   s.m.takes_max = UINT32_MAX;
-  CHECK(s.w.run_until([&] {
+  const auto through = [&] {
     for (int p = 0; p < 4; ++p) {
-      if (s.w.broker.start_offset("group", "t", p) != 10) return s.m.seen.empty();
+      if (s.w.broker.start_offset("group", "t", p) != 10) return false;
     }
     return true;
-  }, 40000));
-  CHECK(s.stats().acks_failed == 0);
-  CHECK(s.m.seen.size() + other.seen.size() >= 40);
-  for (const auto& entry : s.m.times()) {  // what was acknowledged here came to nobody else
-    CHECK(entry.second + other.times()[entry.first] >= 1);
+  };
+  CHECK(s.w.run_until(through, 10000));  // well before a lock could have run out
+  const auto elsewhere = other.times();
+  for (const auto& record : held) {  // what was acknowledged here came to nobody else
+    CHECK(s.state(record.offset, record.partition) == State::Acknowledged);
+    CHECK(s.times(record.partition, record.offset) == 1);
+    CHECK(elsewhere.count({record.partition, record.offset}) == 0);
   }
+  CHECK(s.m.times().size() + elsewhere.size() == 40);
+  CHECK(s.stats().acks_failed + s.stats().acks_unknown == 0);
   check_clean(s.w);
 }
 

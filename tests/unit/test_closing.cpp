@@ -3,6 +3,7 @@
 // by its deadline whatever the brokers do, and that another life can begin.
 #include <doctest/doctest.h>
 
+#include "../support/scenario.hpp"
 #include "../support/scene.hpp"
 
 namespace test_closing {
@@ -56,7 +57,17 @@ TEST_CASE("close sends what is acked, releases the rest, ends every session and 
   const size_t held = s.m.ids.size();
   for (size_t i = 0; i < held; i += 2) CHECK(s.ack(i, Ack::accept).ok());
   const int64_t since = s.w.now;
-  CHECK(s.w.close(s.m, 5000));
+  {
+    scenario::Watch watch{s.w, s.m};
+    CHECK(s.w.close(s.m, 5000));
+    std::multiset<int> ended;  // to hang up would end the sessions as well
+    for (const auto& share : watch.shares) {
+      if (share.request.epoch != -1) continue;
+      CHECK(share.key == minibroker::kShareAcknowledge);
+      ended.insert(share.node);
+    }
+    CHECK(ended == std::multiset<int>{0, 1, 2});
+  }
   CHECK(s.w.now - since < 1000);
   CHECK(s.consumer().status().ok());
   for (size_t i = 0; i < held; ++i) {
@@ -201,6 +212,30 @@ TEST_CASE("close ends by its deadline: brokers that stall, are gone, or fail") {
   CHECK(s.stats().acks_ok == 20);
   CHECK(s.state(s.m.seen[0].offset, s.m.seen[0].partition) == State::Acknowledged);
   for (int p = 0; p < 2; ++p) CHECK(s.w.broker.counts("group", "t", p).acquired == 0);
+  check_gone(s);
+}
+
+TEST_CASE("close with a slow broker: it is waited for, and all is settled as with a quick one") {
+  Scene s;
+  s.hold_all();
+  s.start(2, 10);
+  REQUIRE(s.until_seen(20));
+  for (size_t i = 0; i < 20; i += 2) CHECK(s.ack(i, Ack::accept).ok());
+  s.m.pool.transports[1].stall = true;
+  const int64_t since = s.w.now;
+  REQUIRE(s.consumer().close(s.now(), 5000).ok());
+  for (int i = 0; i < 15; ++i) s.w.run_for(100);  // an application that polls meanwhile
+  REQUIRE(s.m.alive);
+  s.m.pool.transports[1].stall = false;
+  REQUIRE(s.w.run_until([&] { return !s.m.alive; }, 4000));
+  CHECK(s.w.now - since < 3000);
+  for (size_t i = 0; i < 20; ++i) {
+    const auto& seen = s.m.seen[i];
+    CHECK(s.state(seen.offset, seen.partition) ==
+          (i % 2 == 0 ? State::Acknowledged : State::Available));
+  }
+  CHECK(s.stats().acks_ok == 20);
+  CHECK(s.stats().acks_failed + s.stats().acks_unknown == 0);
   check_gone(s);
 }
 

@@ -22,6 +22,8 @@ using batches::walk;
 using kshare::Bytes;
 using kshare::ChunkKind;
 using kshare::CodecStep;
+using kshare::EventType;
+using kshare::Instant;
 using kshare::MutableBytes;
 
 // Pairs of (count, octet); count 0 ends the stream; a count above 200 is damage.
@@ -116,6 +118,37 @@ std::vector<Batch> sample() {
   return {make(10, recs({0, 1, 2})), make(13, recs({0, 2, 3}, 90), packed()),
           make(17, recs({0, 1}), packed()), make(19, recs({0}))};
 }
+
+// One link's walk over a field, and its window.
+struct Line {
+  explicit Line(const std::string& field) : bytes(field) { in.attach(window, sizeof window); }
+  void begin(batches::Box& box, kshare::CodecRegistry& registry, int64_t from = 0) {
+    kshare::WalkPlan plan;
+    plan.wanted = kshare::Wanted::from(from);
+    plan.from = from;
+    plan.from_exact = from != 0;
+    plan.slot = slot = box.store.reserve(1);
+    plan.codecs = &registry;
+    walker.begin(plan, size32(bytes.size()));
+    in.begin_frame(size32(bytes.size()));
+  }
+  void fill(uint32_t count) {
+    const MutableBytes space = in.space();
+    REQUIRE(space.size >= count);
+    std::memcpy(space.data, bytes.data() + at, count);
+    in.filled(count);
+    at += count;
+  }
+  void fill_rest() { fill(size32(bytes.size()) - at); }
+  bool run(batches::Box& box) { return walker.run(box.store, in); }
+
+  std::string bytes;
+  uint8_t window[1024];
+  kshare::Reader in;
+  kshare::Walker walker;
+  uint32_t slot = 0;
+  uint32_t at = 0;
+};
 
 }  // namespace
 
@@ -287,77 +320,179 @@ TEST_CASE("a codec in use by another link is waited for, and the wait costs no o
   const Batch batch = make(0, recs({0, 1, 2}), packed());
   Registry codecs(64);
   batches::Box box(2, 512);
-  struct Link {
-    explicit Link(const Batch& batch_) : batch(batch_) { in.attach(window, sizeof window); }
-    void begin(batches::Box& b, kshare::CodecRegistry& registry) {
-      kshare::WalkPlan plan;
-      plan.wanted = kshare::Wanted::from(0);
-      plan.slot = slot = b.store.reserve(1);
-      plan.codecs = &registry;
-      walker.begin(plan, size32(batch.bytes.size()));
-      in.begin_frame(size32(batch.bytes.size()));
-    }
-    void fill(uint32_t count) {
-      const MutableBytes space = in.space();
-      REQUIRE(space.size >= count);
-      std::memcpy(space.data, batch.bytes.data() + at, count);
-      in.filled(count);
-      at += count;
-    }
-    const Batch& batch;
-    uint8_t window[512];
-    kshare::Reader in;
-    kshare::Walker walker;
-    uint32_t slot = 0;
-    uint32_t at = 0;
-  };
-  Link a(batch);
-  Link b(batch);
+  Line a(batch.bytes);
+  Line b(batch.bytes);
   a.begin(box, codecs.registry);
   b.begin(box, codecs.registry);
   const uint32_t half = 61 + 10;
   a.fill(half);
-  CHECK_FALSE(a.walker.run(box.store, a.in));  // it has the codec now
+  CHECK_FALSE(a.run(box));  // it has the codec now
   b.fill(size32(batch.bytes.size()));
   const uint32_t waiting = size32(batch.bytes.size()) - 61;
   for (int i = 0; i < 3; ++i) {
-    CHECK_FALSE(b.walker.run(box.store, b.in));
+    CHECK_FALSE(b.run(box));
     CHECK(b.in.available() == waiting);
   }
   SUBCASE("until the other batch has ended") {
-    a.fill(size32(batch.bytes.size()) - half);
-    CHECK(a.walker.run(box.store, a.in));
+    a.fill_rest();
+    CHECK(a.run(box));
     CHECK(box.take(a.slot) == items_of({batch}));
   }
   SUBCASE("until the other connection is lost") { a.walker.abandon(); }
-  CHECK(b.walker.run(box.store, b.in));
+  CHECK(b.run(box));
   CHECK(box.take(b.slot) == items_of({batch}));
   CHECK(codecs.codec.begun == 2);
   CHECK(codecs.registry.used_by == nullptr);
 }
 
+TEST_CASE("a batch that loses the codec in its midst is neither kept nor walked, nor is what lies "
+          "behind it; what lies before it is") {
+  const Batch before = make(10, recs({0, 1, 2}));
+  const Batch frozen = make(13, recs({0, 2, 3}, 30), packed());
+  const Batch behind = make(17, recs({0, 1}));
+  const Batch other = make(100, recs({0, 1, 2}, 40), packed());
+  for (const bool soon : {false, true}) {  // it goes on before the other has begun
+    for (uint32_t k = 1; k < frozen.bytes.size() - 61; ++k) {
+      Registry codecs(64);
+      batches::Box box(3, 1024);
+      Line a(before.bytes + frozen.bytes + behind.bytes);
+      Line b(other.bytes);
+      a.begin(box, codecs.registry);
+      b.begin(box, codecs.registry);
+      a.fill(size32(before.bytes.size()) + 61 + k);
+      REQUIRE_FALSE(a.run(box));
+      REQUIRE(codecs.registry.end_turn(Instant{1000}) == kshare::kNever);  // nobody waits
+      b.fill_rest();
+      for (const int64_t now : {1001, 1499}) {
+        REQUIRE_FALSE(b.run(box));
+        REQUIRE(codecs.registry.end_turn(Instant{now}) == Instant{1500});
+        REQUIRE(codecs.registry.used_by == &a.walker);
+      }
+      REQUIRE_FALSE(b.run(box));
+      REQUIRE(codecs.registry.end_turn(Instant{1500}) == Instant{1500});
+      if (!soon) REQUIRE(b.run(box));
+      a.fill_rest();
+      REQUIRE(a.run(box));
+      REQUIRE(b.run(box));
+      CHECK(box.take(b.slot) == items_of({other}));
+      CHECK(box.take(a.slot) == items_of({before}));
+      CHECK(a.walker.cut());
+      CHECK(a.walker.walk_first() == 10);
+      CHECK(a.walker.walk_end() == 13);
+      CHECK(codecs.registry.used_by == nullptr);
+      Line again(frozen.bytes + behind.bytes);
+      again.begin(box, codecs.registry, 13);
+      again.fill_rest();
+      REQUIRE(again.run(box));
+      CHECK(box.take(again.slot) == items_of({frozen, behind}));
+    }
+  }
+}
+
+TEST_CASE("a batch keeps the codec while it moves, longer when it is read again, and for good when "
+          "nobody waits any more") {
+  const Batch batch = make(7, recs({0, 1, 2}), packed());
+  for (const int64_t from : {0, 7}) {
+    const int64_t patience = from == 0 ? 500 : 2000;
+    Registry codecs(64);
+    batches::Box box(2, 512);
+    Line a(batch.bytes);
+    Line b(batch.bytes);
+    a.begin(box, codecs.registry, from);
+    b.begin(box, codecs.registry);
+    a.fill(61 + 1);
+    b.fill_rest();
+    int64_t now = 1000;
+    for (int i = 0; i < 10; ++i, now += patience - 1) {
+      CHECK_FALSE(a.run(box));
+      CHECK_FALSE(b.run(box));
+      CHECK(codecs.registry.end_turn(Instant{now}) == Instant{now + patience});
+      a.fill(1);
+    }
+    CHECK_FALSE(a.run(box));
+    b.walker.abandon();
+    CHECK(codecs.registry.end_turn(Instant{now}) == kshare::kNever);
+    CHECK(codecs.registry.end_turn(Instant{now + 100000}) == kshare::kNever);
+    a.fill_rest();
+    CHECK(a.run(box));
+    CHECK(box.take(a.slot) == items_of({batch}));
+  }
+}
+
+namespace {
+
+// Two brokers that lead a partition each, and a member with one codec.
+struct Pair {
+  Pair() {
+    w.broker.add_topic("packed", 2);
+    for (int partition = 0; partition < 2; ++partition) {
+      w.broker.move_leader("packed", partition, partition + 1);
+    }
+    m.options.codecs = &codecs.registry;
+    w.join(m);
+  }
+  static minibroker::Config config() {
+    minibroker::Config its;
+    its.nodes = 3;
+    its.lock_ms = 60000;
+    return its;
+  }
+  // A packed batch of three records, for the partition of that number.
+  void append(int partition, size_t bytes, minibroker::BatchOptions options = packed()) {
+    std::vector<minibroker::Rec> records = recs({0, 1, 2});
+    for (auto& record : records) {
+      std::string text;  // does not pack well
+      for (size_t i = 0; i < bytes; ++i) text += static_cast<char>('a' + i % 20);
+      record.value = text;
+    }
+    w.broker.tick(w.now);
+    w.broker.append("packed", partition, records, options);
+  }
+  // The connection to the leader of that partition.
+  world::PipeTransport& line(int partition) {
+    uint32_t i = 1;
+    while (i + 1 < m.pool.size() && m.consumer().engine().link(i).target() != partition + 1) ++i;
+    return m.pool.transports[i];
+  }
+  bool has_seen(int partition, int count) const {
+    for (const auto& record : m.seen) count -= record.partition == partition ? 1 : 0;
+    return count == 0;
+  }
+  // Node 1 has stopped in the midst of its batch.
+  void freeze() {
+    for (auto& transport : m.pool.transports) transport.piece = 150;
+    REQUIRE(m.start({"packed"}).ok());
+    w.run_for(3000);
+    append(0, 300);
+    REQUIRE(w.run_until([&] { return codecs.registry.used_by != nullptr; }, 1000));
+    line(0).stall = true;
+  }
+  // Nothing was lost, handed out twice, or burned.
+  void check_all(size_t records) {
+    CHECK(m.seen.size() == records);
+    for (const auto& record : m.seen) CHECK(record.count == 1);
+    for (const auto& one : m.times()) CHECK(one.second == 1);
+    CHECK_FALSE(m.has_event(EventType::disconnected));
+    CHECK(codecs.registry.used_by == nullptr);
+    for (const std::string& violation : w.broker.violations()) FAIL_CHECK(violation);
+  }
+
+  world::World w{config()};
+  world::Member<kshare::kSmallLimits> m;
+  Registry codecs{64};
+};
+
+}  // namespace
+
 TEST_CASE(
     "fetches to several brokers share one codec: who has waited goes on when it is free, with "
     "no new byte to wake it") {
   for (const size_t bytes : {size_t{100}, size_t{4000}}) {  // less and more than a receive window
-    minibroker::Config config;
-    config.nodes = 3;
-    world::World w{config};
-    w.broker.add_topic("packed", 2);
-    std::vector<minibroker::Rec> records = recs({0, 1, 2});
-    for (auto& record : records) {
-      std::string text;  // does not pack well
-      for (size_t i = 0; i < bytes / 3; ++i) text += static_cast<char>('a' + i % 20);
-      record.value = text;
-    }
-    for (int partition = 0; partition < 2; ++partition) {
-      w.broker.move_leader("packed", partition, partition + 1);
-      w.broker.append("packed", partition, records, packed());
-    }
-    Registry codecs(64);
-    world::Member<kshare::kSmallLimits> m;
-    m.options.codecs = &codecs.registry;
-    w.join(m);
+    Pair pair;
+    world::World& w = pair.w;
+    world::Member<kshare::kSmallLimits>& m = pair.m;
+    Registry& codecs = pair.codecs;
+    for (int partition = 0; partition < 2; ++partition) pair.append(partition, bytes / 3);
     // The second link has the codec and stands still with it; the first comes later.
     for (auto& transport : m.pool.transports) transport.piece = 150;
     m.pool.transports[1].stall = true;
@@ -366,7 +501,7 @@ TEST_CASE(
     m.pool.transports[2].stall = true;
     m.pool.transports[1].stall = false;
     w.run_for(300);
-    CHECK(codecs.registry.wanted);
+    CHECK(m.consumer().engine().link(1).has_unread());
     CHECK(m.seen.empty());
     CHECK(w.turns < 2000);  // nobody spins
     m.pool.transports[2].stall = false;
@@ -389,6 +524,93 @@ TEST_CASE(
     for (const std::string& violation : w.broker.violations()) FAIL_CHECK(violation);
     CHECK(w.close(m));
   }
+}
+
+TEST_CASE("a link that froze within a compressed batch does not keep the codec from another, and "
+          "its own records come when it is alive again") {
+  Pair pair;
+  pair.freeze();
+  world::World& w = pair.w;
+  const uint64_t turns = w.turns;
+  const int64_t from = w.now;
+  pair.append(1, 300);
+  CHECK(w.run_until([&] { return pair.has_seen(1, 3); }));
+  CHECK(w.now - from <= 1000);
+  CHECK(pair.has_seen(0, 0));
+  w.run_for(2000);
+  pair.append(1, 300);  // and it does not wait for a second time
+  const int64_t second = w.now;
+  CHECK(w.run_until([&] { return pair.has_seen(1, 6); }));
+  CHECK(w.now - second <= 10);
+  CHECK(w.turns - turns < 1000);  // nobody spins
+  SUBCASE("at once") {}
+  SUBCASE("after a while") { w.run_for(20000); }
+  pair.line(0).stall = false;
+  CHECK(w.run_until([&] { return pair.has_seen(0, 3); }, 2000));
+  CHECK(w.run_until([&] { return pair.m.consumer().stats().acks_ok == 9; }));
+  CHECK(pair.m.consumer().stats().reread == 1);
+  pair.check_all(9);
+  // What is damaged is told as ever.
+  minibroker::BatchOptions damaged = packed();
+  damaged.corrupt_crc = true;
+  for (int partition = 0; partition < 2; ++partition) {
+    pair.append(partition, 300, damaged);
+    pair.append(partition, 300);
+  }
+  CHECK(w.run_until([&] { return pair.m.consumer().stats().acks_ok == 15; }));
+  CHECK(pair.m.event_count(EventType::batch_corrupt) == 2);
+  pair.check_all(15);
+  CHECK(w.close(pair.m));
+}
+
+TEST_CASE("a link that froze within a compressed batch and is lost: nobody loses the codec with "
+          "it, and its records come again") {
+  Pair pair;
+  pair.freeze();
+  world::World& w = pair.w;
+  pair.append(1, 300);
+  CHECK(w.run_until([&] { return pair.has_seen(1, 3); }, 1000));
+  world::PipeTransport& lost = pair.line(0);
+  w.broker.close_connection(lost.conn(), w.now);
+  lost.stall = false;
+  CHECK(w.run_until([&] { return pair.has_seen(0, 3); }, 90000));
+  CHECK(w.run_until([&] { return pair.m.consumer().stats().acks_ok == 6; }));
+  CHECK(pair.m.event_count(EventType::disconnected) == 1);
+  for (const auto& one : pair.m.times()) CHECK(one.second == 1);
+  CHECK(pair.codecs.registry.used_by == nullptr);
+  CHECK(w.close(pair.m));
+}
+
+TEST_CASE("a slow link keeps the codec, and a link that waits for it is not late") {
+  Pair pair;
+  world::World& w = pair.w;
+  pair.m.options.request_timeout_ms = 3000;
+  REQUIRE(pair.m.start({"packed"}).ok());
+  w.run_for(3000);
+  world::PipeTransport& slow = pair.line(0);
+  world::PipeTransport& waits = pair.line(1);
+  waits.stall = true;  // its answer is long under way
+  pair.append(1, 300);
+  w.run_for(2800);
+  slow.piece = 150;
+  pair.append(0, 300);
+  REQUIRE(w.run_until([&] { return pair.codecs.registry.used_by != nullptr; }, 1000));
+  const void* const user = pair.codecs.registry.used_by;
+  slow.piece = 20;
+  waits.stall = false;
+  for (int i = 0; i < 5; ++i) {
+    slow.stall = false;
+    w.step(w.now);
+    slow.stall = true;
+    w.run_for(480);
+    CHECK(pair.codecs.registry.used_by == user);
+  }
+  CHECK(pair.m.seen.empty());
+  slow.stall = false;
+  CHECK(w.run_until([&] { return pair.m.consumer().stats().acks_ok == 6; }, 1000));
+  CHECK(pair.m.consumer().stats().reread == 0);
+  pair.check_all(6);
+  CHECK(w.close(pair.m));
 }
 
 }  // namespace test_codec

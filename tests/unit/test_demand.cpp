@@ -44,7 +44,7 @@ TEST_CASE("what was acquired and not handed out yet counts as if it had its ack 
   CHECK(asked(desk) == 5);
 }
 
-TEST_CASE("a link that owes nothing has its part, whatever others owe, of a broker that can limit") {
+TEST_CASE("a link that owes nothing has a part, whatever others owe, if its broker can limit") {
   Desk desk;
   // Its part of the ack slots, but no more than there are rows for.
   constexpr auto kPart = static_cast<int32_t>(
@@ -67,6 +67,29 @@ TEST_CASE("a link that owes nothing has its part, whatever others owe, of a brok
     static_cast<void>(desk.tables.acks.hand_out(lot, 100));
   }
   CHECK(size(2, true).max_records == 3);  // never more than there are slots for
+}
+
+TEST_CASE("of several leaders none has all ack slots; one alone has") {
+  Desk desk;
+  kshare::Tables& tables = desk.tables;
+  constexpr int64_t kPart = kRecordsMax / kshare::kTinyLimits.links_max;
+  const uint32_t lot = missing(desk, 100, 99 + kRecordsMax);
+  desk.tables.lots[lot].give_back = true;  // it owes nothing: what counts here are its ack slots
+  for (const int64_t part : {int64_t{0}, kPart}) {
+    tables.ack_part = static_cast<uint32_t>(part);
+    CHECK(tables.ack_room(1) == kRecordsMax - part);
+    CHECK(asked(desk) == tables.ack_room(1));
+  }
+  for (uint32_t used = 0; used < kRecordsMax; ++used) {
+    CHECK(tables.has_ack_room(1) == (used < kRecordsMax - kPart));
+    CHECK(tables.has_ack_room(1) == (tables.ack_room(1) > 0));
+    CHECK(tables.has_ack_room(2));
+    CHECK(tables.ack_room(2) == std::min<int64_t>(kRecordsMax - kPart, kRecordsMax - used));
+    static_cast<void>(tables.acks.hand_out(lot, 100));
+  }
+  CHECK_FALSE(tables.has_ack_room(2));
+  tables.ack_part = 0;
+  CHECK_FALSE(tables.has_ack_room(1));
 }
 
 TEST_CASE("nothing is asked for without a row, or with two slots that nobody has read out") {

@@ -137,6 +137,45 @@ TEST_CASE("two batches larger than the memory, on partitions of one leader: ever
   check_clean(s.w);
 }
 
+// A broker lets one batch exceed MaxBytes among the partitions that it reads anew at an offset, and
+// one among the others: with two batches in each of two partitions the second answer brings the
+// second batch of one and the first of the other.
+TEST_CASE("two over-large batches in one answer: every record once, with count 1") {
+  using kshare::AcquireMode;
+  constexpr size_t kSlot = kshare::kTinyLimits.slot_bytes();
+  constexpr int kRecords = 12;  // a batch, so that one request has room for two
+  const auto batch = records(kRecords, 300);
+  REQUIRE(minibroker::build_batch(0, batch, {}, nullptr).size() > kSlot + kSlot / 2);
+  for (const AcquireMode mode : {AcquireMode::batch_optimized, AcquireMode::record_limit}) {
+    Scene s;
+    s.m.options.acquire_mode = mode;
+    std::set<int> brought;  // the partitions whose records the next answer carries
+    int answers_with_two = 0;
+    s.w.broker.on_acquire = [&](const minibroker::AcquireEvent& event) {
+      brought.insert(event.partition);
+    };
+    s.on_answer = [&](int api, std::string& frame) {
+      if (api == minibroker::kShareFetch && brought.size() == 2 && frame.size() > 3 * kSlot) {
+        ++answers_with_two;
+      }
+      brought.clear();
+      return true;
+    };
+    s.w.broker.add_topic("t", 2);
+    for (int i = 0; i < 4; ++i) s.w.broker.append("t", i % 2, batch);
+    REQUIRE(s.m.start({"t"}).ok());
+    REQUIRE(s.until_seen(4 * kRecords));
+    REQUIRE(s.until_settled());
+    REQUIRE(answers_with_two > 0);
+    CHECK(s.m.times().size() == 4 * kRecords);
+    CHECK(s.m.seen.size() == 4 * kRecords);
+    for (const auto& record : s.m.seen) CHECK(record.count == 1);
+    CHECK(s.stats().reread > 0);
+    CHECK(s.stats().acks_ok == 4 * kRecords);
+    check_clean(s.w);
+  }
+}
+
 TEST_CASE("acquired ranges [10..19] and [5000..5009] of one batch: each of the 20 once") {
   World w(world::locks_of(300000));
   w.broker.add_topic("t", 1);

@@ -22,7 +22,8 @@ struct Bench {
   int64_t idle_most = 0;  // the longest time without work while node 1 had records
   size_t left = 0;        // of partition 1, not handed out
 
-  explicit Bench(int64_t its_work_ms) : work_ms(its_work_ms) {
+  explicit Bench(int64_t its_work_ms, bool holds = false) : work_ms(its_work_ms) {
+    if (holds) s.hold_all();
     s.w.broker.add_topic("t", 2);
     s.w.broker.move_leader("t", 0, 0);
     s.w.broker.move_leader("t", 1, 1);
@@ -97,6 +98,39 @@ TEST_CASE("what a frozen leader owes does not keep the others from being asked")
     CHECK(bench.left <= 1);
     world::check_clean(bench.s.w);
   }
+}
+
+TEST_CASE("what is kept of one leader, or in flight to a frozen one, leaves ack slots to others") {
+  Bench<kshare::kSmallLimits> bench{0, true};
+  auto& s = bench.s;
+  s.m.takes_max = UINT32_MAX;
+  std::vector<kshare::RecordId> kept;
+  s.m.judge = [&](const kshare::Record& record, kshare::Ack& ack) {
+    ack = kshare::Ack::accept;
+    if (record.partition == 1) return true;
+    kept.push_back(record.id);
+    CHECK(s.consumer().detach(record.id).ok());
+    return false;
+  };
+  const auto others_flow = [&] {
+    const size_t before = s.m.seen.size() - kept.size();
+    for (int second = 0; second < 5; ++second) {
+      s.append(1, 20);
+      s.w.run_for(1000);
+    }
+    return s.m.seen.size() - kept.size() == before + 100;
+  };
+  s.append(0, 1000);
+  s.w.run_for(1000);
+  const uint32_t most = kshare::kSmallLimits.records_max;
+  CHECK(kept.size() == most - most / kshare::kSmallLimits.links_max);
+  CHECK(others_flow());
+  s.m.pool.transports[bench.link_to(0)].stall = true;
+  for (const kshare::RecordId id : kept) {
+    CHECK(s.consumer().acknowledge(id, kshare::Ack::accept).ok());
+  }
+  CHECK(others_flow());
+  world::check_clean(s.w);
 }
 
 TEST_CASE("a batch with work for minutes does not keep the other leaders from being asked") {

@@ -134,6 +134,32 @@ TEST_CASE("the named leader is the same broker: back-off, no loop") {
   check_flows(c.w, c.m, "t", 0, 2000);
 }
 
+TEST_CASE("the named leader is down: back-off, and its partition flows once it is up or replaced") {
+  for (const bool comes_up : {true, false}) {
+    CAPTURE(comes_up);
+    Cluster<> c{brokers(3), 2};
+    c.begin();
+    c.w.broker.stop_node(2, c.w.now);
+    const int64_t from = c.w.now;
+    const int64_t lookups = c.watch.count(minibroker::kMetadata);
+    const int opens = c.watch.opens();
+    c.w.broker.move_leader("t", 0, 2);  // the old one hints at it, and metadata says the same
+    fill(c.w, "t", 0, 1, 1);
+    for (int i = 0; i < 15; ++i) {
+      check_flows(c.w, c.m, "t", 1, 600);
+      c.w.run_for(from + 1000 * (i + 1) - c.w.now);
+    }
+    CHECK(c.watch.worst(from) < kBusy);
+    CHECK(c.watch.opens() - opens >= 2);
+    CHECK(c.watch.opens() - opens <= 30);
+    CHECK(c.watch.count(minibroker::kMetadata) - lookups >= 5);
+    CHECK(c.watch.count(minibroker::kMetadata) - lookups <= 30);
+    if (comes_up) c.w.broker.start_node(2);
+    else c.w.broker.move_leader("t", 0, 1);
+    check_flows(c.w, c.m, "t", 0, comes_up ? 3000 : 2000);
+  }
+}
+
 TEST_CASE("two brokers naming each other as leader: back-off, and it ends when they agree") {
   Cluster<> c{brokers(2), 1};
   c.begin();

@@ -22,19 +22,20 @@ class Handout {
     record,   // one was handed out
     empty,    // nothing is in the store
     blocked,  // no ack slot is free
-    waiting,  // the lock is being renewed: the record will have the whole of it
+    waiting,  // its lock is being renewed: the record will have the whole of it; or this leader has
+              // all the ack slots that it may have
   };
 
   // Hands out the next record. With `record` null it only clears gaps out of the way.
   static Step next(Tables& tables, Record* record, Instant now) {
-    uint32_t renewing = 0;  // links, a bit each: a broker that does not answer holds up only its own
+    uint32_t waiting = 0;  // links, a bit each: a broker that does not answer holds up only its own
     for (;;) {
       const Store& store = tables.store;
-      const uint32_t slot = renewing == 0 ? tables.store.oldest() : store.oldest_beside(renewing);
-      if (slot == Store::kNone) return renewing == 0 ? Step::empty : Step::waiting;
+      const uint32_t slot = waiting == 0 ? tables.store.oldest() : store.oldest_beside(waiting);
+      if (slot == Store::kNone) return waiting == 0 ? Step::empty : Step::waiting;
       const Step step = next_of(tables, slot, store.slot(slot).lots_head - 1u, record, now);
       if (step == Step::waiting) {
-        renewing |= 1u << store.slot(slot).link;
+        waiting |= 1u << store.slot(slot).link;
       } else if (step != Step::empty) {  // empty: that lot is through
         return step;
       }
@@ -76,7 +77,9 @@ class Handout {
         continue;
       }
       if (record == nullptr) return Step::record;  // it waits for the application
-      if (tables.acks.free_count() == 0) return Step::blocked;
+      if (!tables.has_ack_room(lot.link)) {
+        return tables.acks.free_count() == 0 ? Step::blocked : Step::waiting;
+      }
       if (hand_out(tables, lot_index, slot, item, *record)) return Step::record;
       if (lot.cursor >= lot.walked) break;
     }

@@ -66,7 +66,7 @@ class Intake {
     switch (link.request()) {
       case Api::share_fetch: return read_share_fetch(link, tables, now);
       case Api::share_acknowledge: return read_acknowledge(link, tables, now);
-      case Api::fetch: return read_again(link, tables);
+      case Api::fetch: return read_again(link, tables, now);
       case Api::metadata:
       case Api::find_coordinator:
       case Api::api_versions:
@@ -111,17 +111,17 @@ class Intake {
   }
 
   // Record bytes that stream by: true once the field is behind us.
-  bool walk(Reader& in, Tables& tables) {
-    if (walking_ && !walker_.run(tables.store, in)) return false;
-    walking_ = false;
-    return true;
+  bool walk(Link& link, Tables& tables, Instant now) {
+    walking_ = walking_ && !walker_.run(tables.store, link.reader());
+    if (walking_ && walker_.waits()) link.put_off(now, tables.shared);
+    return !walking_;
   }
 
   // ---- ShareFetch.
   bool read_share_fetch(Link& link, Tables& tables, Instant now) {
     ShareFetchDecoder& answer = decoder_.share_fetch;
     Reader& in = link.reader();
-    if (!walk(in, tables)) return false;
+    if (!walk(link, tables, now)) return false;
     for (;;) {
       switch (answer.next(in)) {
         case ShareFetchDecoder::Item::none: return false;
@@ -134,7 +134,7 @@ class Intake {
           break;
         case ShareFetchDecoder::Item::records:
           begin_walk(answer.records_bytes(), tables);
-          if (!walk(in, tables)) return false;
+          if (!walk(link, tables, now)) return false;
           break;
         case ShareFetchDecoder::Item::acquired:
           on_acquired(answer.acquired(), link, tables);
@@ -312,10 +312,10 @@ class Intake {
     return true;
   }
 
-  bool read_again(Link& link, Tables& tables) {
+  bool read_again(Link& link, Tables& tables, Instant now) {
     FetchDecoder& answer = decoder_.fetch;
     Reader& in = link.reader();
-    if (!walk(in, tables)) return false;
+    if (!walk(link, tables, now)) return false;
     for (;;) {
       switch (answer.next(in)) {
         case FetchDecoder::Item::none: return false;
@@ -342,7 +342,7 @@ class Intake {
           } else {
             walker_.begin_discard(answer.records_bytes());
           }
-          if (!walk(in, tables)) return false;
+          if (!walk(link, tables, now)) return false;
           break;
         case FetchDecoder::Item::partition_end:
           if (walked_ && walker_.walked()) apply_reread(tables);

@@ -118,7 +118,7 @@ class Link {
     out.i32(0);                                         // frame size, set by send()
     out.i16(api_row(api).key);                          // RequestApiKey
     out.i16(version);                                   // RequestApiVersion
-    out.i32(correlation_ + 1);                          // CorrelationId
+    out.i32(static_cast<int32_t>(correlation_ + 1));    // CorrelationId
     out.short_string(shared.options.client_id);         // ClientId
     if (flexible) out.no_tags();
     return out;
@@ -158,7 +158,7 @@ class Link {
     }
     if (frame_ == Frame::header) {
       if (reader_.malformed()) return false;
-      const int32_t correlation = reader_.i32();
+      const uint32_t correlation = reader_.u32();
       if (request_ != Api::api_versions) reader_.tags();  // its header has none, ever
       if (!reader_.commit()) return false;
       if (correlation != correlation_) reader_.fail();
@@ -199,7 +199,7 @@ class Link {
     const bool answered = kind == TraceKind::answer;
     entry.bytes = answered ? answer_bytes_ : send_size_;
     if (answered || busy_) {
-      entry.correlation = correlation_;
+      entry.correlation = static_cast<int32_t>(correlation_);
       entry.elapsed_ms = static_cast<uint32_t>(shared.now - sent_at_);
     }
     shared.trace(entry);
@@ -251,6 +251,10 @@ class Link {
     return mute_until_ > now ? mute_until_ : kNever;
   }
   Instant retry_at() const { return deadline_; }  // while waiting
+  // What is here unread waits for us: the broker is not late.
+  void put_off(Instant now, const Shared& shared) {
+    if (has_unread()) deadline_ = now + shared.options.request_timeout_ms;
+  }
 
  private:
   // What a loss weighs in answers: a connection that breaks off behind its first ones, every time,
@@ -313,7 +317,7 @@ class Link {
   uint32_t send_size_ = 0;
   uint32_t sent_ = 0;
   uint32_t answer_bytes_ = 0;  // of the whole frame
-  int32_t correlation_ = 0;
+  uint32_t correlation_ = 0;  // wraps around
   int32_t target_ = kNoNode;
   int16_t throttle_ms_ = 0;
   uint8_t distrust_ = 0;  // a loss adds to it, an answer takes away

@@ -30,14 +30,20 @@ class Rota {
   Instant assign(Tables& tables, Instant now) {
     turn_over_ = kNever;
     for (uint32_t i = 1; i < peers_.size; ++i) retire(i, tables, now);
+    give_links(tables, now);
+    uint32_t leaders = 0;
+    for (uint32_t i = 1; i < peers_.size; ++i) leaders += peers_[i].link.in_use() ? 1u : 0u;
+    tables.ack_part = leaders > 1 ? tables.acks.count() / peers_.size : 0;
+    return turn_over_;
+  }
+
+ private:
+  void give_links(Tables& tables, Instant now) {
     for (;;) {
       const uint32_t broker = next_leader(tables.topology);
-      if (broker == kNoRow) return turn_over_;
+      if (broker == kNoRow) return;
       const uint32_t link = free_link();
-      if (link == 0) {
-        take_turns(now);
-        return turn_over_;
-      }
+      if (link == 0) return take_turns(now);
       tables.topology.note_turn(broker, ++turns_);
       peers_[link].link.set_target(tables.topology.broker(broker).node_id, now, tables.shared);
       peers_[link].session.ended(tables);
@@ -45,8 +51,6 @@ class Rota {
       peers_[link].ending = peers_[link].leaving = false;
     }
   }
-
- private:
   bool serves(int32_t node) const {
     for (uint32_t i = 1; i < peers_.size; ++i) {
       if (peers_[i].link.in_use() && peers_[i].link.target() == node) return true;

@@ -29,6 +29,7 @@ struct Tables {
   Lots lots{};
   AckBuffer acks{};
   Topology topology{};
+  uint32_t ack_part = 0;     // ack slots that each of several leaders leaves to the others
   int32_t lock_ms = 0;       // how long a lock lasts in this group, as told last; 0: not yet
   bool giving_back = false;  // some lot has give_back set
   bool renewing = false;     // some lot has renew set
@@ -304,6 +305,21 @@ struct Tables {
       if (lots[i].used && lots[i].link == link) return true;
     }
     return false;
+  }
+  // Ack slots that records of this link may still take. Of several leaders none has them all: one
+  // that freezes with its acks in flight leaves a part to the others.
+  int64_t ack_room(uint32_t link) const {
+    const int64_t free = acks.free_count();
+    if (ack_part == 0) return free;
+    int64_t room = int64_t{acks.count()} - ack_part;
+    for (uint32_t i = 0; i < lots.count(); ++i) {
+      if (lots[i].used && lots[i].link == link) room -= lots[i].open;
+    }
+    return room < free ? room : free;
+  }
+  // The same question where it is asked for every record.
+  bool has_ack_room(uint32_t link) const {
+    return acks.free_count() > ack_part || ack_room(link) > 0;
   }
   // Offsets acquired and not handed out yet, over the lots of one link or of all.
   int64_t owed(uint32_t link = kAllLinks) const {

@@ -6,7 +6,8 @@
 // Memory:      none of its own.
 // Errors:      a batch with a wrong CRC, without a codec, of an unknown form or malformed inside
 //              leaves a mark in the slot in place of its records; the walk goes on behind it. A
-//              partial batch at the end is not walked.
+//              partial batch at the end is not walked; nor is one that lost the codec, which stood
+//              still while another link waited for it, nor what lies behind that.
 //
 //   walked:  [walk_first, walk_end)
 //     begins at the first batch's base offset, or where the caller asked it to begin;
@@ -69,11 +70,12 @@ class Walker {
       }
       if (!moved) return false;
     }
-    release_codec();
     return true;
   }
   // The connection is gone in the middle of it.
   void abandon() { release_codec(); }
+  // Bytes that run() has left are here for the codec's sake, which another link has.
+  bool waits() const { return at_ == At::body && form_ == Form::packed; }
 
   // True if anything was walked: walk_first() and walk_end() say what.
   bool walked() const { return walked_ && walk_end_ > walk_first_; }
@@ -83,7 +85,7 @@ class Walker {
 
  private:
   enum class At : uint8_t { header, body, discard };
-  enum class Form : uint8_t { plain, packed, passed_over };
+  enum class Form : uint8_t { plain, packed, unpacked, passed_over };  // packed: has no codec yet
 
   bool read_header(Store& store, Reader& in) {
     if (bytes_left_ < BatchHeader::kBytes || cut_) {
@@ -141,9 +143,9 @@ class Walker {
   }
 
   bool read_body(Store& store, Reader& in) {
-    if (form_ == Form::packed && !claim_codec()) return false;
     const Bytes here = in.peek(body_left_);
-    if (here.size == 0) return false;
+    if (here.size == 0 || (form_ == Form::packed && !claim_codec())) return false;
+    if (form_ == Form::unpacked && plan_.codecs->used_by != this) return lose_batch(store);
     if (plan_.check_crcs && here.size > crc_ahead_) {
       crc_.update({here.data + crc_ahead_, here.size - crc_ahead_});
     }
@@ -151,7 +153,8 @@ class Walker {
     uint32_t taken = here.size;
     if (form_ == Form::plain) {
       taken = splitter_.feed(store, plan_.wanted, here, here.size == body_left_);
-    } else if (form_ == Form::packed) {
+    } else if (form_ == Form::unpacked) {
+      plan_.codecs->moved = true;
       unpack(store, here);
     }
     in.consume(taken);
@@ -184,7 +187,7 @@ class Walker {
   }
 
   void finish_batch(Store& store) {
-    if (form_ == Form::packed && packed_left_ != 0) {
+    if (form_ == Form::unpacked && packed_left_ != 0) {
       static_cast<void>(splitter_.feed(
           store, plan_.wanted, {plan_.codecs->window.data, packed_left_}, true));
     }
@@ -244,13 +247,22 @@ class Walker {
     return plan_.codecs->by_id[id];
   }
   bool claim_codec() {
-    if (plan_.codecs->used_by == this) return true;
-    if (plan_.codecs->used_by != nullptr) {
-      plan_.codecs->wanted = true;  // its window keeps the bytes; consumer.hpp comes back
+    CodecRegistry& codecs = *plan_.codecs;
+    if (codecs.used_by != nullptr) {
+      codecs.wanted = true;  // its window keeps the bytes; consumer.hpp comes back
       return false;
     }
-    plan_.codecs->used_by = this;
+    codecs.used_by = this;
+    codecs.again = plan_.from_exact;
+    form_ = Form::unpacked;
     codec_->begin();
+    return true;
+  }
+  // The codec is another's by now: as if the batch had found no room, as its CRC is not known.
+  bool lose_batch(Store& store) {
+    store.rollback(plan_.slot, splitter_.mark());
+    cut_ = true;
+    at_ = At::discard;
     return true;
   }
   void release_codec() {
