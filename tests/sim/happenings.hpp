@@ -27,6 +27,7 @@ inline void Simulation::apply(const Item& item) {
     return produce(item);
   }
   disturb(item);
+  lets_leave_ = lets_leave_ && lets_leave(item);
   switch (item.kind) {
     case Kind::node_restart:
     case Kind::all_restart:
@@ -54,6 +55,13 @@ inline void Simulation::apply(const Item& item) {
   }
 }
 
+constexpr int kLasts = 1000000;  // for item.ms
+inline int times_of(const Item& item) {
+  return item.c % 3 == 0 ? kLasts : static_cast<int>(1 + item.c % 6);
+}
+// The first five mean "later", the last six "never".
+constexpr int16_t kOfHeartbeat[] = {7, 13, 14, 15, 16, 25, 29, 69, 110, 30, 35, 42, 81, 112, 999};
+
 inline int16_t ack_error(const Item& item) {
   static const int16_t all[] = {-1, 3, 6, 7, 14, 15, 16, 29, 42, 69, 74, 100, 121, 124, 999};
   return all[item.b % (sizeof all / sizeof *all)];
@@ -72,6 +80,51 @@ inline bool Simulation::takes_no_lock(const Item& item) const {
       return api == minibroker::kMetadata || api == minibroker::kFindCoordinator;
     default: return false;
   }
+}
+
+// Where it is all that happens, members find their coordinator, and are heard, in a second or two.
+inline bool Simulation::lets_leave(const Item& item) {
+  switch (item.kind) {
+    case Kind::leader_move:
+    case Kind::leader_gone:
+    case Kind::coordinator_move:
+    case Kind::session_drop:
+    case Kind::member_put_out:
+    case Kind::group_forgotten:
+    case Kind::error_of_fetch:
+    case Kind::member_kill:
+    case Kind::member_close:
+    case Kind::unsubscribe:
+    case Kind::resubscribe:
+    case Kind::topic_remake:
+    case Kind::partitions_add:
+    case Kind::net_cut:
+    case Kind::net_half_close: return true;
+    case Kind::error_of_api:
+      if (api_of(item) != minibroker::kShareGroupHeartbeat) return false;
+      if (item.b % (sizeof kOfHeartbeat / sizeof *kOfHeartbeat) >= 5) return false;
+      heartbeats_failed_ += times_of(item);
+      return heartbeats_failed_ <= 2;
+    default: return false;
+  }
+}
+// For a member at work, whose turns are far between.
+inline int64_t Simulation::leaving_ms_most(const Member& m) const {
+  const Habits& h = m.habits;
+  return 3000 + 20 * network.habits.delay_most + 8 * (h.work_ms + h.between_ms * h.takes_most);
+}
+// What may come between a member and its coordinator, once, while all else is well.
+inline void Simulation::hinder_leaving() {
+  Dice dice(seed_, 8);
+  const std::vector<int> nodes = broker.node_ids();
+  const uint32_t which = dice.below(4);
+  if (which == 1) broker.move_coordinator(nodes[dice.below(nodes.size())]);
+  if (which == 2) {
+    const int16_t code = dice.one_of<int16_t>({7, 13, 14, 15, 16});
+    broker.fail_next(minibroker::kShareGroupHeartbeat, code, 1);
+  }
+  if (which != 3) return;
+  for (int conn : network.of_node(broker.coordinator())) network.half_close(conn);
 }
 
 // Its consequences may go on for as long as a broker does not know of it, and for a lock. Errors
@@ -275,13 +328,11 @@ inline void Simulation::apply_to_topic(const Item& item) {
 inline void Simulation::apply_error(const Item& item) {
   static const int16_t of_share[] = {-1, 3, 6, 7, 14, 15, 16, 56, 100, 122, 123, 133, 999};
   static const int16_t of_versions[] = {-1, 7, 14, 15, 999};
-  static const int16_t of_heartbeat[] = {7, 13, 14, 15, 16, 25, 29, 69, 110,
-                                         30, 35, 42, 81, 112, 999};
   static const int16_t of_search[] = {14, 15, 16, 30};
   static const int16_t of_fetch[] = {-1, 3, 5, 6, 7, 29, 56, 74, 75, 100, 999};
   const auto pick = [&](const auto& all) { return all[item.b % (sizeof all / sizeof *all)]; };
-  const bool lasts = item.c % 3 == 0;  // for item.ms; else for a few times
-  const int times = lasts ? 1000000 : static_cast<int>(1 + item.c % 6);
+  const int times = times_of(item);
+  const bool lasts = times == kLasts;
   const std::vector<Part> all = parts();
   const int16_t api = api_of(item);
   if (lasts && (item.kind == Kind::error_of_api || item.kind == Kind::answers_lost)) {
@@ -290,9 +341,9 @@ inline void Simulation::apply_error(const Item& item) {
   switch (item.kind) {
     case Kind::error_of_api:
       if (api == minibroker::kShareGroupHeartbeat) {
-        const int16_t code = pick(of_heartbeat);
-        const bool for_good = std::find(of_heartbeat + 9, std::end(of_heartbeat), code) !=
-                              std::end(of_heartbeat);
+        const int16_t code = pick(kOfHeartbeat);
+        const bool for_good = std::find(kOfHeartbeat + 9, std::end(kOfHeartbeat), code) !=
+                              std::end(kOfHeartbeat);
         for (const auto& m : members) m->may_be_rejected |= for_good;
         return broker.fail_next(api, code, times);
       }
@@ -336,20 +387,24 @@ inline void Simulation::apply_to_member(const Item& item) {
     case Kind::member_put_out:
       return broker.group_coordinator().remove_member(m.group, m.member_id());
     case Kind::member_kill:
+      departures_.erase(std::remove_if(departures_.begin(), departures_.end(),
+                                       [&](const Departure& d) { return d.member == &m; }),
+                        departures_.end());
       m.kill(item.b % 2 == 0, now + item.ms);
       m.start_at = now + static_cast<int64_t>(item.c % 3) * 1000;
       return;
     case Kind::member_close:
       m.close_then_start = true;
       m.pause_ms = item.ms;
-      return m.begin_close(5000);
+      m.begin_close(5000);
+      return departs(m, kNever);
     case Kind::member_freeze: return m.freeze(item.ms);
     case Kind::clock_jump: return m.jump(item.ms);
     case Kind::clock_still: return m.stand_still(now + item.ms);
     case Kind::unsubscribe:
       static_cast<void>(m.consumer().unsubscribe());
       m.resubscribe_at = now + item.ms;
-      return;
+      return departs(m, now + leaving_ms_most(m));
     default:
       m.topics.clear();
       for (size_t t = 0; t < topics.size(); ++t) {

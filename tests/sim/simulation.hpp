@@ -216,6 +216,7 @@ class Simulation {
         m.turn();
       }
     }
+    check_departures();
     network.pump();
     if (is_frozen_broker(seed_)) check_others_flow();
     int64_t next = std::min(broker.next_deadline(), network.next_deadline());
@@ -260,6 +261,40 @@ class Simulation {
                       " ms though their leaders are well");
       }
     }
+  }
+
+  // ---- leaving
+
+  // Somebody who closes (out when it has ended: kNever), or has unsubscribed until `back_at`.
+  struct Departure {
+    Member* member;
+    std::string group, id;
+    int64_t due_at;
+    int64_t back_at;
+  };
+  void departs(Member& m, int64_t due_at) {
+    departures_.push_back({&m, m.group, m.member_id(), due_at, m.resubscribe_at});
+  }
+  // Whoever leaves is out of its group, unless what has happened may have kept it from saying so.
+  void check_departures() {
+    for (size_t i = 0; i < departures_.size();) {
+      const Departure d = departures_[i];
+      const bool same = d.member->running() && d.member->member_id() == d.id;
+      const bool closing = same && d.member->is_closing();
+      if (d.due_at == kNever ? closing : now < d.due_at) {
+        ++i;
+        continue;
+      }
+      departures_.erase(departures_.begin() + static_cast<std::ptrdiff_t>(i));
+      const bool away = same && !closing && d.member->resubscribe_at == d.back_at;
+      if (!lets_leave_ || (d.due_at != kNever && !away)) continue;
+      if (!is_in_group(d.group, d.id)) continue;
+      fail("member " + std::to_string(d.member->index()) + " has not left");
+    }
+  }
+  bool is_in_group(const std::string& group, const std::string& id) const {
+    const auto ids = broker.group_coordinator().members(group);
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
   }
 
   // ---- the end
@@ -374,13 +409,13 @@ class Simulation {
   void check_members() {
     run_until([] { return false; }, broker.config().session_timeout_ms + 15000);
     for (const auto& m : members) {
-      const auto ids = broker.group_coordinator().members(m->group);
-      if (m->running() && std::find(ids.begin(), ids.end(), m->member_id()) != ids.end()) continue;
+      if (m->running() && is_in_group(m->group, m->member_id())) continue;
       if (wrong().empty()) fail("member " + std::to_string(m->index()) + " is out of its group");
     }
   }
   void close_all() {
     std::vector<std::pair<std::string, std::string>> ids;
+    hinder_leaving();
     for (const auto& m : members) {
       ids.push_back({m->group, m->member_id()});
       m->begin_close(5000);
@@ -394,8 +429,7 @@ class Simulation {
     if (!run_until(closed, 6000) && wrong().empty()) fail("close() does not end");
     run_until([] { return false; }, 200 + 4 * network.habits.delay_most);
     for (const auto& id : ids) {
-      const auto left = broker.group_coordinator().members(id.first);
-      if (std::find(left.begin(), left.end(), id.second) != left.end()) fail("it has not left");
+      if (is_in_group(id.first, id.second)) fail("it has not left");
     }
     run_until([] { return false; }, 25000);  // the broker learns that others were killed
     for (int node : broker.node_ids()) {
@@ -435,6 +469,9 @@ class Simulation {
     return kApis[item.a % (sizeof kApis / sizeof *kApis)];
   }
   bool takes_no_lock(const Item& item) const;
+  bool lets_leave(const Item& item);
+  int64_t leaving_ms_most(const Member& m) const;
+  void hinder_leaving();
   void apply_to_node(const Item& item);
   void apply_to_member(const Item& item);
   void apply_to_topic(const Item& item);
@@ -460,6 +497,9 @@ class Simulation {
   uint64_t tags_ = 0;
   int still_ = 0;
   std::vector<Timer> timers_;
+  std::vector<Departure> departures_;
+  bool lets_leave_ = true;  // nothing has happened that may keep a member from its coordinator
+  int heartbeats_failed_ = 0;
   std::vector<std::string> late_topics_;
   std::map<int, int64_t> frozen_until_;  // by node; and what a freeze leaves behind is over
   std::map<const Oracle*, int64_t> waiting_most_;

@@ -115,6 +115,7 @@ class PipeTransport final : public kshare::Transport {
     inbox_ += broker->take_output(conn_);
   }
   bool has_input() const { return conn_ >= 0 && !stall && waiting() != 0; }
+  bool hung_up() const { return open_ && !stall && conn_ >= 0 && broker->closed(conn_); }
   // What an event loop would be told of.
   bool has_news() const {
     return open_ && !stall && (conn_ < 0 || waiting() != 0 || broker->closed(conn_));
@@ -280,6 +281,7 @@ class World {
         PipeTransport& transport = member->pool.transports[i];
         transport.pull();
         busy = busy || (transport.has_input() && member->consumer().interest(i).read);
+        if (transport.hung_up()) next = std::min(next, now + 1);
       }
     }
     if (busy && still_ < 100000) {

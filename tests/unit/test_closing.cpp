@@ -21,7 +21,8 @@ using world::Scene;
 namespace {
 
 // Closes and gives the milliseconds that it took; -1: it did not end in time.
-int64_t close_takes(Scene& s, int64_t timeout_ms) {
+template <typename S>
+int64_t close_takes(S& s, int64_t timeout_ms) {
   const int64_t since = s.w.now;
   int64_t at = since;
   static_cast<void>(s.consumer().close(s.now(), timeout_ms));
@@ -40,6 +41,24 @@ void check_gone(Scene& s) {
   CHECK_FALSE(s.consumer().poll(s.now()));
   check_sums(s.consumer());
   check_clean(s.w);
+}
+
+// What keeps one heartbeat from the coordinator, or its answer from us; all brokers are well.
+const char* const kTroubles[] = {
+    "the coordinator has moved", "it is loading", "it is not there yet",  "it takes too long",
+    "it hangs up for an answer", "it has hung up", "every line is broken", "many of these"};
+constexpr int kMany = 7;
+void trouble(world::SceneOf<kshare::kSmallLimits>& s, int which) {
+  using minibroker::kShareGroupHeartbeat;
+  minibroker::Broker& b = s.w.broker;
+  const bool many = which == kMany;
+  if (which == 0 || many) b.move_coordinator(1 - b.coordinator());
+  if (which == 1 || many) b.fail_next(kShareGroupHeartbeat, 14, 1);
+  if (which == 2 || many) b.fail_next(kShareGroupHeartbeat, 15, 1);
+  if (which == 3) b.fail_next(kShareGroupHeartbeat, 7, 1);
+  if (which == 4 || many) b.lose_answers(kShareGroupHeartbeat, 1, true);
+  if (which == 5 || many) b.close_connection(s.m.pool.transports[0].conn(), s.w.now);
+  if (which == 6) s.hang_up();
 }
 
 }  // namespace
@@ -506,6 +525,117 @@ TEST_CASE("close does not wait for a leader that is gone, and leaves the group")
   CHECK(s.w.broker.group_coordinator().members("group").empty());
   CHECK(s.w.broker.sessions(1 - gone) == 0);
   check_sums(s.consumer());
+}
+
+TEST_CASE("close leaves the group whatever keeps its word from the coordinator at first") {
+  for (int which = 0; which <= kMany; ++which) {
+    CAPTURE(std::string(kTroubles[which]));
+    minibroker::Config config;
+    config.nodes = 2;
+    world::SceneOf<kshare::kSmallLimits> s(config);
+    s.start(2, 3);
+    REQUIRE(s.until_seen(6));
+    REQUIRE(s.until_settled());
+    s.w.run_for(1000);
+    trouble(s, which);
+    const int64_t requests = s.w.broker.requests_total();
+    const int64_t took = close_takes(s, 10000);
+    CHECK(took >= 0);
+    CHECK(took < 1500);
+    CHECK(s.w.broker.requests_total() - requests < 40);
+    CHECK(s.w.broker.group_coordinator().members("group").empty());
+    CHECK(s.consumer().status().ok());
+    CHECK_FALSE(s.m.has_event(kshare::EventType::rejoining));
+    check_clean(s.w);
+  }
+}
+
+TEST_CASE("unsubscribe leaves the group whatever keeps its word from the coordinator at first") {
+  for (int which = 0; which <= kMany; ++which) {
+    CAPTURE(std::string(kTroubles[which]));
+    minibroker::Config config;
+    config.nodes = 2;
+    world::SceneOf<kshare::kSmallLimits> s(config);
+    s.start(2, 3);
+    REQUIRE(s.until_seen(6));
+    REQUIRE(s.until_settled());
+    s.w.run_for(1000);
+    trouble(s, which);
+    const int64_t requests = s.w.broker.requests_total();
+    CHECK(s.consumer().unsubscribe().ok());
+    const auto out = [&] { return s.w.broker.group_coordinator().members("group").empty(); };
+    CHECK(s.w.run_until(out, 1500));
+    s.w.run_for(20000);
+    CHECK(out());  // it does not come back by itself
+    CHECK(s.w.broker.requests_total() - requests < 40);
+    CHECK_FALSE(s.m.has_event(kshare::EventType::rejoining));
+    s.append(0, 1);
+    CHECK(s.consumer().subscribe({"t"}).ok());
+    CHECK(s.until_seen(7, 3000));
+    CHECK(s.w.close(s.m));
+    check_clean(s.w);
+  }
+}
+
+TEST_CASE("close does not look for long for a coordinator that is gone") {
+  for (const char* how : {"refuses", "silent", "unknown", "not it", "all refuse"}) {
+    CAPTURE(how);
+    minibroker::Config config;
+    config.nodes = 2;
+    world::SceneOf<kshare::kSmallLimits> s(config);
+    s.w.broker.add_topic("t", 1);
+    const std::string_view which = how;
+    const int gone = s.w.broker.coordinator();
+    s.w.broker.move_leader("t", 0, 1 - gone);
+    s.m.options.bootstrap_servers = "127.0.0.1:9092,127.0.0.1:9093";
+    REQUIRE(s.m.start({"t"}).ok());
+    REQUIRE(s.w.run_until([&] { return s.consumer().assignment_count() == 1; }));
+    s.w.run_for(1000);
+    for (auto& transport : s.m.pool.transports) {
+      if (which == "silent") transport.silent_ports = {9092 + gone};
+      if (which == "all refuse") transport.refuse = true;
+    }
+    if (which == "refuses" || which == "silent") s.w.broker.name_coordinator(1 - gone, gone);
+    if (which == "not it") s.w.broker.fail_next(minibroker::kShareGroupHeartbeat, 16, 1000000);
+    else s.w.broker.stop_node(gone, s.w.now);
+    if (which == "all refuse") s.w.broker.stop_node(1 - gone, s.w.now);
+    const int64_t requests = s.w.broker.requests_total();
+    const uint64_t turns = s.w.turns;
+    const int64_t took = close_takes(s, 30000);
+    CHECK(took <= 3000);
+    CHECK(took >= 2000);  // who is moved to another broker has been found by then
+    CHECK(s.w.broker.requests_total() - requests < 60);
+    CHECK(s.w.turns - turns < 400);
+    CHECK(s.consumer().status().ok());
+    CHECK(s.w.broker.open_connections() == 0);
+    check_clean(s.w);
+  }
+}
+
+TEST_CASE("unsubscribe with a coordinator that is gone: some tries a second, and an end of them") {
+  for (const int16_t code : {int16_t{14}, int16_t{16}}) {
+    CAPTURE(code);
+    Scene s;
+    s.start(1, 0);
+    REQUIRE(s.w.run_until([&] { return s.consumer().assignment_count() == 1; }));
+    s.w.run_for(1000);
+    s.w.broker.fail_next(minibroker::kShareGroupHeartbeat, code, 1000000);
+    int64_t requests = s.w.broker.requests_total();
+    CHECK(s.consumer().unsubscribe().ok());
+    s.w.run_for(44000);
+    CHECK(s.w.broker.requests_total() - requests > 40);
+    CHECK(s.w.broker.requests_total() - requests < 150);
+    s.w.run_for(4000);
+    requests = s.w.broker.requests_total();
+    s.w.run_for(60000);
+    CHECK(s.w.broker.requests_total() - requests < 5);
+    s.w.broker.clear_faults(minibroker::kShareGroupHeartbeat);
+    s.append(0, 1);
+    CHECK(s.consumer().subscribe({"t"}).ok());
+    CHECK(s.until_seen(1, 3000));
+    CHECK(s.w.close(s.m));
+    check_gone(s);
+  }
 }
 
 TEST_CASE("close with more acquired than there are ack slots: all of it goes back, in turns") {

@@ -383,8 +383,110 @@ TEST_CASE("leaving while the join is in flight: the coordinator may know us, so 
   CHECK(o.member.state() == MemberState::leaving);
   o.now = o.due();
   CHECK(o.send().epoch == -1);
-  o.member.heartbeat_lost(Instant{o.now}, o.shared());  // tried once
+  o.answer(0, -1, -1, o.now);
   CHECK_FALSE(o.member.active());
+}
+
+TEST_CASE("leaving, 7, 13 and 14: again with back-off, until the coordinator has heard it") {
+  for (const int16_t code : kRetried) {
+    CAPTURE(code);
+    Office o;
+    o.join(1);
+    CHECK(o.member.leave(Instant{o.now}));
+    for (int i = 0; i < 8; ++i) {
+      CHECK(o.send().epoch == -1);
+      CHECK_FALSE(o.member.heartbeat_due(Instant{o.now + 100000}));  // one at a time
+      o.answer(code, 0, -1, o.now);
+      CHECK(o.member.state() == MemberState::leaving);
+      CHECK(o.member.coordinator() == 1);
+      const int64_t wait = o.due() - o.now;
+      CHECK(wait >= (i < 5 ? 80 : 800));
+      CHECK(wait <= 1200);
+      CHECK(o.member.leave(Instant{o.now}));  // wanted once more: it is not sent earlier
+      CHECK(o.due() == o.now + wait);
+      o.now = o.due();
+    }
+    CHECK(o.send().epoch == -1);
+    o.answer(0, -1, -1, o.now);
+    CHECK_FALSE(o.member.active());
+    CHECK(o.events.size() == 3);  // found, joined, assigned
+  }
+}
+
+TEST_CASE("leaving, 15, 16 or a lost connection: the coordinator is searched and told again") {
+  for (const int16_t code : {int16_t{15}, int16_t{16}, int16_t{0}}) {
+    CAPTURE(code);
+    Office o;
+    o.join(1);
+    CHECK(o.member.leave(Instant{o.now}));
+    for (int i = 0; i < 8; ++i) {
+      CHECK(o.send().epoch == -1);
+      if (code != 0) {
+        o.answer(code, 0, -1, o.now);
+      } else {
+        o.member.heartbeat_lost(Instant{o.now}, o.shared());
+        o.member.coordinator_lost(Instant{o.now}, o.shared());
+      }
+      CHECK(o.member.state() == MemberState::leaving);
+      CHECK(o.member.coordinator() == Member::kUnknown);
+      if (code != 0 || i > 0) CHECK(o.due() - o.now >= (i < 6 ? 80 : 800));
+      CHECK(o.due() - o.now <= 1200);
+      o.now = o.due();
+      CHECK(o.member.search_due(Instant{o.now}));
+      o.find();
+    }
+    CHECK(o.send().epoch == -1);
+    o.answer(25, 0, -1, o.now);  // it had been heard
+    CHECK_FALSE(o.member.active());
+  }
+}
+
+TEST_CASE("leaving, any other answer: it is out, or never will be, and nothing is said of it") {
+  for (const int16_t code : {25, 69, 110, 29, 30, 35, 42, 999, -1}) {
+    CAPTURE(code);
+    Office o;
+    o.join(1);
+    CHECK(o.member.leave(Instant{o.now}));
+    CHECK(o.send().epoch == -1);
+    o.answer(code, 0, -1, o.now);
+    CHECK_FALSE(o.member.active());
+    CHECK_FALSE(o.shared().fatal);
+    CHECK(o.events.size() == 3);  // found, joined, assigned
+    CHECK(o.due() == kshare::kNever.ms);
+  }
+}
+
+TEST_CASE("leaving in vain ends when the session has ended anyway, and it can join again") {
+  Office o;
+  o.join(1);
+  CHECK(o.member.leave(Instant{o.now}));
+  const int64_t since = o.now;
+  while (o.member.active() && o.now < since + 100000) {
+    CHECK(o.send().epoch == -1);
+    o.answer(14, 0, -1, o.now);
+    o.now = o.due();
+    o.member.expire(Instant{o.now});
+  }
+  CHECK(o.now - since >= 45000);
+  CHECK(o.now - since < 47000);
+  o.member.subscription_changed(Instant{o.now});
+  o.join(1);
+  o.now += 100000;
+  o.member.expire(Instant{o.now});  // who is not leaving stays
+  CHECK(o.member.state() == MemberState::stable);
+}
+
+TEST_CASE("subscribing while a leave is to be sent again: it joins at once") {
+  Office o;
+  o.join(1);
+  CHECK(o.member.leave(Instant{o.now}));
+  CHECK(o.send().epoch == -1);
+  o.answer(14, 0, -1, o.now);
+  CHECK(o.due() > o.now);
+  o.member.subscription_changed(Instant{o.now});
+  CHECK(o.due() == o.now);
+  o.join(1);
+  CHECK(o.due() == o.now + 5000);
 }
 
 TEST_CASE("leaving before anything was sent: there is nothing to leave") {

@@ -21,6 +21,8 @@ namespace kshare {
 
 class Control {
  public:
+  static constexpr int64_t kSearchMsMax = 2000;  // for a coordinator that is lost while closing
+
   void attach() { *this = Control{}; }
 
   Member member{};
@@ -35,6 +37,11 @@ class Control {
     const uint32_t row = tables.topology.find_broker(target);
     if (row == kNoRow) return {};
     return {tables.topology.host(row), tables.topology.broker(row).port};
+  }
+
+  // The link leads to the coordinator, as far as is known.
+  bool is_there(const Link& link) const {
+    return member.coordinator() != Member::kUnknown && link.ready();
   }
 
   // Sends what is due. Answers when to be asked again at the latest.

@@ -118,6 +118,7 @@ class Engine {
     for (uint32_t i = 0; heard && i < link_count(); ++i) {
       if (link(i).timed_out(now_)) lost(i, {Errc::timed_out, 0});
     }
+    control_.member.expire(now_);
     locks_.on_poll(now_);
     if (now_ >= locks_.due_at()) locks_.expire(tables_, closing_, now_);
     custody_.watch_stall(tables_);
@@ -322,7 +323,7 @@ class Engine {
         established ? EventType::disconnected : EventType::connection_failed, why);
     event.node = link(i).target();
     set_address(event, i);
-    if (!established && control_.member.state() != MemberState::stable) tables_.shared.keep(why);
+    if (!established && !control_.member.has_joined()) tables_.shared.keep(why);
   }
   void set_address(Event& event, uint32_t i) {
     const uint32_t size = write_address(event.text, Event::kTextBytes, address(i));
@@ -364,7 +365,9 @@ class Engine {
     if (!late && !leaders_.is_closed(tables_)) return false;
     if (!late && member.active()) {
       if (member.state() != MemberState::leaving && !member.leave(now_)) return finish();
-      if (member.coordinator() != Member::kUnknown && link(0).ready()) return false;
+      // While the coordinator is there it has the caller's time; to find it there is little of it.
+      if (!control_.is_there(link(0))) close_at_ = earlier(close_at_, now_ + Control::kSearchMsMax);
+      return false;
     }
     return finish();
   }

@@ -28,8 +28,8 @@ struct Limits {
   uint32_t store_slots;
   uint32_t store_bytes;
   // Records handed out whose acknowledgement the broker has not confirmed yet. When all are in use,
-  // next() gives nothing until acknowledgements have been answered. Of several leaders each leaves a
-  // part of them to the others (one of links_max), so that one that freezes does not have them all.
+  // next() gives nothing until acknowledgements have been answered. Of several leaders each leaves
+  // a part of them to the others (one of links_max), so that none has them all when it freezes.
   uint32_t records_max;
   // Acquired ranges in hand. An answer with more of them costs a new share session (event).
   uint32_t lots_max;

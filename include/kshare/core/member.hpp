@@ -9,7 +9,8 @@
 //              are off. All others are fatal.
 // Source:      KIP-932; the heartbeat schedule after a join is ours (an empty assignment is normal
 //              at first: the broker prepares its share state, and from 4.3 on assigns at most once
-//              a second).
+//              a second). Leaving is tried again as well (Java tries once): whoever is not heard
+//              keeps its partitions from the others until its session has timed out.
 //
 //   idle -> joining (epoch 0) -> stable (epoch > 0) -> leaving (epoch -1) -> idle
 //              ^------ 25, 110, 69 ----'
@@ -36,6 +37,7 @@ class Member {
   int32_t epoch() const { return epoch_; }
   int32_t coordinator() const { return coordinator_; }
   bool active() const { return state_ != MemberState::idle; }
+  bool has_joined() const { return state_ >= MemberState::stable; }
   Instant deadline() const {
     if (state_ == MemberState::idle) return kNever;
     return coordinator_ == kUnknown ? search_at_ : heartbeat_at_;
@@ -52,8 +54,12 @@ class Member {
   bool leave(Instant now) {
     if (state_ == MemberState::leaving) return true;
     state_ = announced_ ? MemberState::leaving : MemberState::idle;
-    heartbeat_at_ = now;
+    heartbeat_at_ = since_ = now;
     return announced_;
+  }
+  // Whoever could not leave for so long is out by now.
+  void expire(Instant now) {
+    if (state_ == MemberState::leaving && now - since_ >= kLeavingMsMax) stop();
   }
   void stop() {
     state_ = MemberState::idle;
@@ -137,9 +143,6 @@ class Member {
   int32_t epoch_to_send() const { return state_ == MemberState::leaving ? -1 : epoch_; }
   void heartbeat_lost(Instant now, Shared& shared) {
     if (!active()) return;
-    if (state_ == MemberState::leaving && sent_as_ == MemberState::leaving) {
-      return stop();  // tried once: the session time-out does it
-    }
     names_due_ = true;  // the answer may have told of a new assignment: with names it is told again
     retry(now, shared);
   }
@@ -171,7 +174,7 @@ class Member {
       heartbeat_at_ = now;
       return;
     }
-    if (state_ == MemberState::leaving) {
+    if (state_ == MemberState::leaving && !kafka::heartbeat_may_be_retried(answer.error())) {
       topology.clear_assignment();
       return stop();
     }
@@ -193,7 +196,7 @@ class Member {
     if (names_due_ && crowded_ == 0) heartbeat_at_ = now;  // changed since this one was sent
   }
   // Something has changed that may fill an empty assignment soon.
-  void expect_assignment(Instant now) { hope_since_ = now; }
+  void expect_assignment(Instant now) { since_ = now; }
   void topic_appeared(Instant now) {
     if (state_ != MemberState::stable) return;
     expect_assignment(now);
@@ -203,6 +206,7 @@ class Member {
  private:
   static constexpr int64_t kHopeMs = 5000;
   static constexpr auto kUntold = static_cast<MemberState>(0xFF);
+  static constexpr int64_t kLeavingMsMax = 45000;   // Kafka's default for a session's time-out
   static constexpr int64_t kIntervalMsMax = 30000;  // whatever the coordinator says: it may err
 
   void start_join() {
@@ -240,12 +244,12 @@ class Member {
     if (interval > kIntervalMsMax) interval = kIntervalMsMax;
     heartbeat_at_ = sent_at + interval;
     if (topology.assigned_count() != 0) return;
-    const int64_t since = now - hope_since_;
+    const int64_t since = now - since_;
     if (since >= kHopeMs) return;
     int64_t next = (since / 500 + 1) * 500 + 20;  // 1020, 1520, ... behind the first answer
     if (since < 500) next = since < 100 ? 100 : since < 250 ? 250 : 500;
     else if (since < 1020) next = 1020;
-    if (next < interval) heartbeat_at_ = earlier(heartbeat_at_, hope_since_ + next);
+    if (next < interval) heartbeat_at_ = earlier(heartbeat_at_, since_ + next);
   }
 
   void retry(Instant now, Shared& shared) {
@@ -308,7 +312,7 @@ class Member {
 
   Instant search_at_{};
   Instant heartbeat_at_{};
-  Instant hope_since_{};
+  Instant since_{};  // stable: an assignment is hoped for since then; leaving: it has begun then
   int32_t coordinator_ = kUnknown;
   int32_t epoch_ = 0;
   int32_t unplaced_ = 0;

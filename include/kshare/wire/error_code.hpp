@@ -44,6 +44,10 @@ constexpr bool ack_may_be_retried(int16_t code) {
   return code == kRequestTimedOut || code == kCoordinatorLoadInProgress ||
          code == kCoordinatorNotAvailable || code == kNotCoordinator;
 }
+// The coordinator has done nothing yet: it, or the one that takes its place, may soon.
+constexpr bool heartbeat_may_be_retried(int16_t code) {
+  return ack_may_be_retried(code) || code == kNetworkException;
+}
 // The share session is gone, but what we hold is not.
 constexpr bool session_is_lost(int16_t code) {
   return code == kShareSessionNotFound || code == kInvalidShareSessionEpoch ||
