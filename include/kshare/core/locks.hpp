@@ -31,8 +31,14 @@ class Locks {
   Instant due_at() const { return due_at_; }
 
   // ---- Whether the application takes records. A call of next() that was not turned away for want
-  // of ack slots says so; how long the work on one record takes does not matter.
-  void on_asked() { asked_ = true; }
+  // of ack slots says so; how long the work on one record takes does not matter. True: it had
+  // stopped, and may be given some again.
+  bool on_asked(Tables& tables) {
+    const bool was_idle = tables.idle;
+    tables.idle = false;
+    asked_ = true;
+    return was_idle;
+  }
   void on_poll(Instant now) {
     if (!asked_) return;
     asked_ = false;
