@@ -63,14 +63,14 @@ def results_of_commits_are_what_was_acknowledged(live):
     group = live.group('results')
     # All are in hand before the first is settled, so that none is sent before its commit.
     worker = live.worker('worker', group, [topic], 'hold=700', 'count=700', 'reject=20',
-                         'commit=20', 'idle_ms=30000').succeed()
+                         'commit=50', 'idle_ms=30000').succeed()
     ledger = Ledger([worker])
     ledger.check_exact(live, group, [topic])
     first, *others = ledger.commits
     live.note(f'the first after {first.ms} ms, the others {max(c.ms for c in others)} at most')
     check(first.name == 'ok' and not first.rows, f'nothing to commit: {first.name}, {first.rows}')
     check(first.ms < AT_ONCE_MS, f'nothing to commit: {first.ms} ms')
-    check(len(others) == 700 // 20, f'{len(others)} commits')
+    check(len(others) == 700 // 50, f'{len(others)} commits')
     for i, commit in enumerate(others):
         wanted = {place: (count, 'ok') for place, count in commit.acked.items()}
         check(commit.name == 'ok' and commit.rows == wanted,
