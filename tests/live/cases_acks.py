@@ -6,11 +6,12 @@ import select
 import time
 
 from checks import check_complete, check_settled, read_rest, rows_of
-from client import check, wait_until
+from client import Failure, check, wait_until
 from ledger import Ledger
 from registry import case
 
 PLACE = '%p %o %d\\n'
+IDLE_CLOSE_MS = 700  # a poll takes 500
 
 
 def counts_by_offset(pairs):
@@ -50,7 +51,10 @@ def rejected_records_never_come_back(live):
 
 @case()
 def a_change_of_mind_counts_until_it_is_sent(live):
-    """After that it is refused, as are another type and another place; the first word stands."""
+    """The last word wins; after that it is refused, as are another type and another place.
+
+    20 records are accepted first; in the end 10 are rejected, 5 released and 5 accepted.
+    """
     topic = live.topic('mind')
     group = live.group('mind')
     live.admin.produce(topic, count=500)
@@ -59,9 +63,12 @@ def a_change_of_mind_counts_until_it_is_sent(live):
     ledger.check_said('already_acknowledged', 'unknown_record', 'wrong_mode')
     ledger.check_every_record(live, [topic])
     ledger.check_deliveries()
-    ledger.check_counters(acks_ok=500, released=0)
-    counts = {name: ledger.says('release', name)
-              for name in ('ok', 'already_acknowledged', 'unknown_record')}
+    ledger.check_counters(records=505, acks_ok=505, released=5, rejected=10)
+    ends = {word: [d for d in ledger.all() if d.word() == word] for word in ('release', 'reject')}
+    check([len(some) for some in ends.values()] == [5, 10], f'in the end: {ends}')
+    counts = {name: ledger.says('release', name) + ledger.says('accept', name)
+              for name in ('already_acknowledged', 'unknown_record')}
+    counts['ok'] = ledger.says('release')
     live.note(f'another word for 20 records: {counts}')
     check(counts['ok'] == counts['unknown_record'] == 20, f'not all of them: {counts}')
     check(counts['already_acknowledged'] > 0, f'none while it travelled: {counts}')
@@ -131,6 +138,35 @@ def sigkill_loses_nothing(live):
     late = set(first[-4096:])
     check(twice <= late, f'{len(twice - late)} records came again long after they were printed')
     check_settled(live, group, topic)
+
+
+def close_when_idle(live):
+    """[(name, ms)] of the two times that a worker closes which has been given all there is."""
+    topic = live.topic('idle', 2)
+    group = live.group('idle')
+    live.admin.produce(topic, count=10)
+    worker = live.worker('worker', group, [topic], 'idle_ms=90000', 'close=2')
+    worker.wait_lines(20)  # take, accept
+    check_settled(live, group, topic)
+    worker.stop()
+    ledger = Ledger([worker])
+    ledger.check_exact(live, group, [topic])
+    members = live.admin.describe_group(group)['members']
+    check(members == [], f'still in the group after its end: {members}')
+    return ledger.closed
+
+
+@case(everywhere=True)
+def an_idle_member_closes_at_once(live):
+    """It waits for the answer to its poll at most; a second close is harmless."""
+    for _ in range(3):  # for once a busy machine will let it
+        first, second = close_when_idle(live)
+        live.note(f'{first[1]} ms')
+        check(first[0] == 'ok', f'closed: {first}')
+        check(second == ('ok', 0), f'closed again: {second}')
+        if first[1] < IDLE_CLOSE_MS:
+            return
+    raise Failure(f'closed after {first[1]} ms')
 
 
 @case(everywhere=True)

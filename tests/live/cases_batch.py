@@ -177,3 +177,25 @@ def close_in_mid_batch_hands_over_the_rest(live):
     """-c 2000 of a batch of 5,000: the member that waits gets the other 3,000 at once."""
     leave_in_mid_batch(live, 'cat')
     leave_in_mid_batch(live, 'tiny')
+
+
+@case(everywhere=True)
+def two_ranges_far_apart_in_one_batch(live):
+    """All but 10 to 19 and 5000 to 5009 are accepted: a Tiny member gets these, each once."""
+    topic = live.topic('ranges')
+    group = live.group('ranges')
+    live.admin.produce(topic, count=5100, size=30, batch_size=1_000_000, linger_ms=60_000)
+    batches = live.broker.batches(topic)
+    check(len(batches) == 1 and batches[0][1] == 5100, f'the topic is not one batch: {batches}')
+    worker = live.worker('worker', group, [topic], 'count=5100', 'skip=10-19,5000-5009').succeed()
+    report = worker.report()
+    check(report['acks_failed'] == report['acks_unknown'] == 0, f'the worker says {report}')
+    cat = live.cat('tiny', group, topic, '-e', '-i', '2500', '-f', PLACE, '-J').succeed()
+    wanted = [(0, o) for o in (*range(10, 20), *range(5000, 5010))]
+    rows = sorted(cat.pairs())
+    check([row[:2] for row in rows] == wanted, f'{len(rows)} records: {rows}')
+    counts = {d for _, _, d in rows}
+    received = cat.report()['bytes_received'] / batches[0][2]
+    live.note(f'count {counts}, received {received:.1f} times the batch')
+    check(len(counts) == 1, f'delivery counts {sorted(counts)}')
+    check_settled(live, group, topic)

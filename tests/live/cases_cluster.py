@@ -67,6 +67,24 @@ def acknowledgements_after_the_leader_moved(live):
 
 
 @case()
+def records_tell_the_epoch_of_their_leader(live):
+    """Ten before the leader moves and ten after it: those of the new leader have a higher one."""
+    three = cluster_of(live)
+    live = live.at(three)
+    topic, group = live.topic('epochs'), live.group('epochs')
+    live.admin.produce(topic, count=10)
+    three.lead_alone(topic, live.admin.leaders(topic)[0] % 3 + 1)
+    live.admin.produce(topic, count=10, first=10)
+    worker = live.worker('worker', group, [topic], 'count=20', 'idle_ms=30000').succeed(40)
+    ledger = Ledger([worker])
+    ledger.check_exact(live, group, [topic])
+    epochs = [ledger.deliveries[topic, 0, o][0].leader_epoch for o in range(20)]
+    live.note(f'{epochs}')
+    check(len(set(epochs[:10])) == 1, f'one leader, and the epochs {epochs[:10]}')
+    check(0 <= max(epochs[:10]) < min(epochs[10:]), f'the leader moved, and the epochs {epochs}')
+
+
+@case()
 def others_flow_while_one_leader_is_frozen(live):
     """A broker that no longer answers holds up only its own partitions."""
     three = cluster_of(live)

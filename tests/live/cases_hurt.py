@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three brokers while records flow: one is killed, one freezes, a topic goes, another grows."""
+import signal
 import time
 
 from cases_many import MOVE_S, READY_S
@@ -10,6 +11,7 @@ from ledger import Ledger, now
 from registry import case
 from three import ROW, Flow, append_time, cluster_of  # noqa: F401
 
+CLOSE_MS = 3000
 POLL_S = 1  # what has nothing to do with the harm waits for a poll of half of it at most
 LOCK_S = 2
 FENCED_S = 5  # by then the controller has replaced a node that is not heard of
@@ -158,3 +160,37 @@ def partitions_are_added_while_records_flow(live):
     flow.ledger.check_exact(live, flow.group, [topic])
     check_others(flow, topic, {(topic, p) for p in range(2, 6)})
     flow.check_lag(MOVE_S, 'new ones', lambda *_: [(asked, assigned)], lambda _, p: p >= 2)
+
+
+@case()
+def close_while_the_coordinator_is_dead(live):
+    """The leaders live: all acknowledgements in hand count; it ends by its time-out."""
+    three = cluster_of(live)
+    live = live.at(three)
+    three.coordinators_on(1)
+    three.lead_alone('__consumer_offsets', 2)
+    live.warm()
+    topic = live.topic('headless', 2)
+    for partition, node in (0, 1), (1, 3):
+        live.admin.move_leader(topic, partition, node)
+    three.wait_leaders(topic, lambda ids: ids == {1, 3})
+    group = live.group('headless')
+    live.admin.produce(topic, count=100)
+    worker = live.worker('worker', group, [topic], 'hold=1', 'late=100', 'accept=0',
+                         'late_ms=1500', f'close_ms={CLOSE_MS}', 'close=2')
+    worker.wait_lines(200)  # take, late
+    check(' accept' not in worker.out().decode(), 'accepted too early')
+    three.node(2).kill()
+    worker.send(signal.SIGTERM)
+    code = worker.wait(20)
+    ledger, report = Ledger([worker]), worker.report()
+    (result, ms), second = ledger.closed
+    live.note(f'closed after {ms} ms: {result}, exit code {code}; again: {second}')
+    check(ms < CLOSE_MS, f'close took {ms} ms')
+    check(second == (result, 0), f'closed again: {second}')
+    ledger.check_said()
+    ledger.check_every_record(live, [topic])
+    ledger.check_deliveries()
+    ledger.check_counters(acks_ok=100)
+    three.node(2).start()
+    check_settled(live, group, topic, 20)

@@ -71,7 +71,7 @@ def random_mix_over_2_topics_of_2_partitions(live):
     """The same with a commit after every 100 acknowledgements."""
     ledger = run_mix(live, topics_of(live, 2, 2), [22], more=['hold=20', 'commit=100'])
     check(len(ledger.commits) > RECORDS // 100, f'{len(ledger.commits)} commits')
-    failed = [name for name, _ in ledger.commits if name != 'ok']
+    failed = [commit.name for commit in ledger.commits if commit.name != 'ok']
     check(not failed, f'commits ended with {failed[:5]}')
 
 

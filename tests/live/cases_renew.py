@@ -10,6 +10,7 @@ from ledger import Ledger
 from registry import case
 
 PLACE = '%p %o %d\\n'
+STOPS_LOCK_MS = 6000
 # All of a producer's records in one batch.
 IN_ONE_BATCH = {'batch_size': 1_000_000, 'linger_ms': 60_000}
 
@@ -97,6 +98,35 @@ def slow_work_without_renewals_comes_again(live):
     check(report['redelivered'] > 0, 'nothing came again')
     accepts = ledger.says('accept')
     check(len(ledger.accepted()) == accepts == 400, f'{accepts} accepted')
+
+
+@case(everywhere=True)
+def an_application_that_stops_taking_gives_the_rest_back(live):
+    """20 of a batch of 200, then no more but poll(): others have the rest before the lock ends."""
+    topic = live.topic('stops')
+    group = live.group('stops', lock_ms=STOPS_LOCK_MS)
+    live.admin.produce(topic, count=200, size=30, **IN_ONE_BATCH)
+    first = live.worker('worker', group, [topic], 'stop_at=20', 'idle_ms=90000')
+    first.wait_lines(40)  # take, accept
+    second = live.worker('worker', group, [topic], 'idle_ms=90000')
+    second.wait_lines(360)
+    for worker in first, second:
+        worker.stop()
+    ledger = Ledger([first, second])
+    ledger.check_said()
+    ledger.check_every_record(live, [topic])
+    its = [d for d in ledger.all() if d.order[0] == 0]
+    rest = [d for d in ledger.all() if d.order[0] == 1]
+    check((len(its), len(rest)) == (20, 180), f'{len(its)} and {len(rest)}')
+    waited = max(d.at for d in rest) - max(d.at for d in its)
+    live.note(f'all the rest after {waited:.1f} s')
+    check(waited < STOPS_LOCK_MS * 0.75 / 1000, f'the rest only after {waited:.1f} s')
+    told = re.findall(r'.*nobody took them.*', first.err())
+    check(len(told) == 1, f'told {told}')
+    counts = {d.count for d in its}, {d.count for d in rest}
+    check(counts == ({1}, {2}), f'delivery counts {counts}')
+    ledger.check_counters(released=180, expired=180, renewed=None)
+    check_settled(live, group, topic)
 
 
 def read_slowly(live, pause_at=None, pause_s=0):

@@ -15,6 +15,7 @@ from client import check
 
 STATUS_HPP = pathlib.Path(__file__).resolve().parents[2] / 'include/kshare/base/status.hpp'
 FINAL = ('accept', 'reject')
+ACKS = (*FINAL, 'release')
 DELIVERY_LIMIT = 5  # the broker's own
 
 
@@ -38,10 +39,11 @@ AHEAD = time.time() - now()  # the clock of timestamps
 class Delivery:
     """One time that a record was handed out, and [(word, name of its Errc)] said about it."""
 
-    def __init__(self, count, worker, number, ms, timestamp):
+    def __init__(self, count, worker, number, ms, timestamp, leader_epoch):
         self.count = count
         self.at = ms / 1000  # on the clock of now()
         self.made = timestamp / 1000 - AHEAD
+        self.leader_epoch = leader_epoch
         self.order = worker, number  # the number grows with each that a worker takes
         self.said = []
 
@@ -55,6 +57,20 @@ class Delivery:
 
     def __repr__(self):
         return f'{self.count}: ' + ', '.join('/'.join(pair) for pair in self.said)
+
+
+class Commit:
+    """One commit of a worker: the name of its Errc, and how long it took.
+
+    rows: {(topic, partition): (records, name of its Errc)}, as it was told. acked: {(topic,
+    partition): acknowledgements} that the worker's consumer took since the commit before.
+    """
+
+    def __init__(self, name, ms, acked):
+        self.name = name
+        self.ms = ms
+        self.acked = acked
+        self.rows = {}
 
 
 class Ledger:
@@ -74,10 +90,15 @@ class Ledger:
 
     def _read(self, worker, lines):
         mine = {}
+        acked = collections.Counter()
         for line in lines:
             word, *rest = line.split()
             if word == 'commit':
-                self.commits.append((ERRORS[int(rest[0])], int(rest[2])))
+                self.commits.append(Commit(ERRORS[int(rest[0])], int(rest[2]), acked))
+                acked = collections.Counter()
+                continue
+            if word == 'result':
+                self.commits[-1].rows[rest[0], int(rest[1])] = int(rest[2]), ERRORS[int(rest[3])]
                 continue
             if word == 'close':
                 self.closed.append((ERRORS[int(rest[0])], int(rest[2])))
@@ -92,6 +113,8 @@ class Ledger:
             else:
                 self.check(number in mine, f'{line} without its take')
                 mine[number].said.append((word, ERRORS[int(rest[5])] if rest[5:] else 'ok'))
+                if word in ACKS and mine[number].said[-1][1] == 'ok':
+                    acked[place[:2]] += 1
 
     def check(self, condition, message):
         check(condition, ', '.join([message, *self.seeds]))

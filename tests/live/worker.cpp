@@ -11,13 +11,18 @@
 //                   accepted; forget: never acknowledged, its lock runs out; late: accepted after
 //                   late_ms
 //   work_ms=0       blocking work on each record; work_at=0: only on that one
-//   hold=0          so many records are held and settled in random order
+//   hold=0          so many records are held and settled in random order; those that are left when
+//                   no more is there, or when there were as many as count says
 //   count=0         ends after so many records; idle_ms=2000: or after such a time without one
 //   forget_at=0     that one is never acknowledged, if none are held
-//   mind=0          so often a record is accepted whatever the mix says, and released and accepted
-//                   again and again until that is refused, as it has been settled
-//   commit=0        commit_sync after so many acknowledgements, within commit_ms=10000
-//   close_ms=10000  how long close may take
+//   skip=A-B,C-D    records at these offsets are never acknowledged, whatever the mix says
+//   stop_at=0       takes so many records and no more, but goes on with poll()
+//   mind=0          so often a record is accepted whatever the mix says, and then two more words
+//                   are said of it again and again until they are refused, as it has been settled;
+//                   the last one rejects every other, releases a quarter and accepts the rest
+//   commit=0        commit_sync before any acknowledgement and after so many, within
+//                   commit_ms=10000
+//   close=1         so often it closes; close_ms=10000: how long that may take
 //   leave=0         unsubscribes after so many records, settles what it holds and ends
 //   pause=0         unsubscribes after so many records, and subscribes again pause_ms=1000 later
 //   others are properties, as -X of kshare_cat; SIGTERM: settles what it holds and ends
@@ -64,15 +69,18 @@ std::map<std::string, long> numbers = {
     {"forget", 0},    {"late", 0},         {"late_ms", 0}, {"hold", 0},          {"work_ms", 0},
     {"work_at", 0},   {"count", 0},        {"commit", 0},  {"commit_ms", 10000}, {"mind", 0},
     {"forget_at", 0}, {"close_ms", 10000}, {"leave", 0},   {"pause", 0},         {"pause_ms", 1000},
-    {"idle_ms", 2000}};
+    {"idle_ms", 2000}, {"stop_at", 0},     {"close", 1}};
+std::vector<std::pair<long, long>> skipped_ranges;
 
 volatile std::sig_atomic_t told_to_end = 0;
 
 struct Held {
   kshare::RecordId id;
   std::string place;      // topic, partition, offset, delivery count and a number, as printed
+  bool skipped = false;
   kshare::Instant due{};  // of one that is accepted late
-  kshare::Errc told = kshare::Errc::in_progress;  // to a change of mind, so far
+  Ack last{};                                     // word of a change of mind, and
+  kshare::Errc told = kshare::Errc::in_progress;  // what it was told so far
 };
 
 class Worker {
@@ -92,9 +100,10 @@ class Worker {
       change_mind();
       Record record;
       const bool enough = is_enough() || is_pausing(now);
-      const bool one = !enough && consumer_.next(record, now);
+      const bool one = !enough && !has_stopped() && consumer_.next(record, now);
       if (one) take(record);
-      while (held_.size() > static_cast<size_t>(one ? numbers["hold"] : 0)) settle_one();
+      const bool more = one || (numbers["count"] != 0 && !enough);
+      while (held_.size() > static_cast<size_t>(more ? numbers["hold"] : 0)) settle_one();
       const bool busy =
           !renewing_.empty() || !late_.empty() || !minding_.empty() || paused_at_ != kNever;
       if (one || busy || consumer_.assignment_count() == 0) idle_since = net.now();
@@ -122,6 +131,7 @@ class Worker {
     }
     return left_ || told_to_end != 0 || (numbers["count"] != 0 && taken_ == numbers["count"]);
   }
+  bool has_stopped() const { return numbers["stop_at"] != 0 && taken_ >= numbers["stop_at"]; }
   bool is_pausing(kshare::Instant now) {
     if (numbers["pause"] != 0 && taken_ >= numbers["pause"]) {
       numbers["pause"] = 0;
@@ -144,19 +154,23 @@ class Worker {
     held.place = std::string(record.topic) + " " + std::to_string(record.partition) + " " +
                  std::to_string(record.offset) + " " + std::to_string(record.delivery_count) + " " +
                  std::to_string(taken_);
-    std::printf("take %s %lld %lld\n", held.place.c_str(), static_cast<long long>(net.now().ms),
-                static_cast<long long>(record.timestamp));
+    std::printf("take %s %lld %lld %d\n", held.place.c_str(), static_cast<long long>(net.now().ms),
+                static_cast<long long>(record.timestamp), record.leader_epoch);
+    if (taken_ == 1 && numbers["commit"] != 0) commit();
     if (numbers["work_ms"] != 0 && (numbers["work_at"] == 0 || taken_ == numbers["work_at"])) {
       std::fflush(stdout);
       ::usleep(static_cast<useconds_t>(numbers["work_ms"] * 1000));
     }
-    if (numbers["hold"] != 0) static_cast<void>(consumer_.detach(record));
+    held.skipped = is_skipped(record.offset);
+    if (numbers["hold"] != 0 || held.skipped) static_cast<void>(consumer_.detach(record));
     if (numbers["mind"] == 0 || taken_ % numbers["mind"] != 0) return held_.push_back(held);
     constexpr int64_t kFar = 1000000000;
     print("invalid", held, consumer_.acknowledge(record, static_cast<Ack>(9)));
     print("elsewhere", held,
           consumer_.acknowledge(record.topic, record.partition, record.offset + kFar, Ack::accept));
     say(held, "accept", Ack::accept);
+    const size_t turn = minded_++ % 4;
+    held.last = turn % 2 == 1 ? Ack::reject : turn == 2 ? Ack::release : Ack::accept;
     minding_.push_back(held);
   }
 
@@ -165,7 +179,8 @@ class Worker {
     const size_t index = held_.size() == 1 ? 0 : random_() % held_.size();
     Held held = held_[index];
     held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
-    const std::string word = taken_ == numbers["forget_at"] ? "forget" : draw();
+    const bool forgotten = held.skipped || taken_ == numbers["forget_at"];
+    const std::string word = forgotten ? "forget" : draw();
     if (word == "forget" || word == "late") {
       std::printf("%s %s\n", word.c_str(), held.place.c_str());
       held.due = net.now() + numbers["late_ms"];
@@ -181,12 +196,20 @@ class Worker {
   }
   void say(const Held& held, const std::string& word, Ack ack) {
     print(word, held, consumer_.acknowledge(held.id, ack));
-    if (numbers["commit"] == 0 || ++acks_ % numbers["commit"] != 0) return;
+    if (numbers["commit"] != 0 && ++acks_ % numbers["commit"] == 0) commit();
+  }
+  void commit() {
     std::fflush(stdout);
     const kshare::Instant began = net.now();
-    const Status committed = kshare::posix::commit_sync(consumer_, net, numbers["commit_ms"]);
-    std::printf("commit %d %d %lld\n", static_cast<int>(committed.code), committed.detail,
+    kshare::Ticket ticket = 0;
+    const Status status = kshare::posix::commit_sync(consumer_, net, numbers["commit_ms"], &ticket);
+    std::printf("commit %d %d %lld\n", static_cast<int>(status.code), status.detail,
                 static_cast<long long>(net.now() - began));
+    kshare::CommitResult row;
+    for (uint32_t i = 0; consumer_.commit_result(ticket, i, row); ++i) {
+      std::printf("result %s %d %u %d\n", std::string(row.topic).c_str(), row.partition,
+                  row.records, static_cast<int>(row.status.code));
+    }
   }
   static void print(const std::string& word, const Held& held, Status status) {
     std::printf("%s %s %d\n", word.c_str(), held.place.c_str(), static_cast<int>(status.code));
@@ -222,13 +245,14 @@ class Worker {
   void change_mind() {
     for (size_t i = 0; i < minding_.size();) {
       Held& held = minding_[i];
-      const Status status = consumer_.acknowledge(held.id, Ack::release);
+      const bool releases = held.last == Ack::release;
+      const Status status = consumer_.acknowledge(held.id, releases ? Ack::accept : Ack::release);
       const bool same = status.code == held.told;
       held.told = status.code;
-      if (!same) print("release", held, status);
+      if (!same) print(releases ? "accept" : "release", held, status);
       if (status.ok()) {
-        const Status again = consumer_.acknowledge(held.id, Ack::accept);
-        if (!same || !again.ok()) print("accept", held, again);
+        const Status again = consumer_.acknowledge(held.id, held.last);
+        if (!same || !again.ok()) print(name_of(held.last), held, again);
       }
       if (status.code == kshare::Errc::unknown_record) {
         minding_.erase(minding_.begin() + static_cast<std::ptrdiff_t>(i));
@@ -236,6 +260,15 @@ class Worker {
         ++i;
       }
     }
+  }
+  static const char* name_of(Ack ack) {
+    return ack == Ack::accept ? "accept" : ack == Ack::release ? "release" : "reject";
+  }
+  static bool is_skipped(int64_t offset) {
+    for (const auto& range : skipped_ranges) {
+      if (range.first <= offset && offset <= range.second) return true;
+    }
+    return false;
   }
   bool is_renewing(kshare::RecordId id) {
     kshare::HeldRecord held;
@@ -252,10 +285,13 @@ class Worker {
   }
   int finish() {
     std::fflush(stdout);
-    const kshare::Instant began = net.now();
-    const Status status = kshare::posix::close(consumer_, net, numbers["close_ms"]);
-    std::printf("close %d %d %lld\n", static_cast<int>(status.code), status.detail,
-                static_cast<long long>(net.now() - began));
+    Status status;
+    for (long i = 0; i < numbers["close"]; ++i) {
+      const kshare::Instant began = net.now();
+      status = kshare::posix::close(consumer_, net, numbers["close_ms"]);
+      std::printf("close %d %d %lld\n", static_cast<int>(status.code), status.detail,
+                  static_cast<long long>(net.now() - began));
+    }
     report_events();
     const kshare::Stats& s = consumer_.stats();
     const std::pair<const char*, uint64_t> rows[] = {{"records", s.records},
@@ -291,7 +327,20 @@ class Worker {
   bool left_ = false;
   long taken_ = 0;
   long acks_ = 0;
+  size_t minded_ = 0;
 };
+
+bool read_ranges(const char* text) {
+  long from = 0;
+  long to = 0;
+  int read = 0;
+  for (; std::sscanf(text, "%ld-%ld%n", &from, &to, &read) == 2; text += read) {
+    skipped_ranges.emplace_back(from, to);
+    if (text[read] == '\0') return true;
+    if (text[read++] != ',') break;
+  }
+  return false;
+}
 
 bool read_argument(kshare::Options& options, const std::string& name, const char* value) {
   const auto number = numbers.find(name);
@@ -299,6 +348,7 @@ bool read_argument(kshare::Options& options, const std::string& name, const char
     number->second = std::atol(value);
     return true;
   }
+  if (name == "skip") return read_ranges(value);
   return kshare::set(options, name, value).ok();
 }
 

@@ -236,6 +236,28 @@ TEST_CASE("an application that has stopped for half a lock gets nothing renewed:
   }
 }
 
+TEST_CASE("an application that stops shortly before a renewal: it goes back after half a lock too") {
+  for (int64_t stop : {100, 1000, 2500, 4900}) {
+    CAPTURE(stop);
+    Bench b;
+    b.habit = {100, kBegin + stop};
+    static_cast<void>(b.acquire());
+    b.locks.on_asked();
+    REQUIRE(b.run_until(kHalf + 100, [&] { return bool{b.lot().renew}; }));
+    b.lot().renew = false;  // sent, and answered
+    b.lot().renewed = true;
+    b.lot().lock_min = b.now + kLockMs;
+    b.lot().lock_max = b.now + (kLockMs + 5);
+    b.locks.plan(b.t, b.now);
+    CHECK_FALSE(b.t.idle);
+    REQUIRE(b.run_until(kMax, [&] { return bool{b.lot().give_back}; }));
+    CHECK(b.now.ms >= kBegin.ms + stop - 100 + kLockMs / 2);
+    CHECK(b.now.ms <= kBegin.ms + stop + 100 + kLockMs / 2);
+    CHECK(b.t.idle);
+    CHECK(b.told(EventType::released_unseen) == 1);
+  }
+}
+
 TEST_CASE("records that are taken slowly are renewed: the work on one may take most of a lock") {
   for (int64_t every : {100, 1000, 3000, 4900}) {
     CAPTURE(every);

@@ -55,6 +55,7 @@ struct Lot {
                         // back, so its acks do not travel with sound ones
   bool renew : 1;       // the lock on what is not handed out is to be renewed
   bool renewing : 1;    // a renewal of some of its offsets is in flight
+  bool renewed : 1;     // its lock is not the first one
   bool no_renewal : 1;  // one was refused
   bool probe : 1;       // the log begins behind its missing part: where shows at its last offset
   void set_lock(const LockTimes& times) {
@@ -260,6 +261,7 @@ class Lots {
     lot.set_lock({from.lock_min, from.lock_max});
     lot.delivery_count = from.delivery_count;
     lot.doubtful = from.doubtful;
+    lot.renewed = from.renewed;
   }
   uint32_t find_free() const {
     if (used_ == rows_.size) return kNoLot;

@@ -90,6 +90,7 @@ class Renewal {
       else if (ack.first < from) all = false;
     }
     lots_[index].renewing = lots_[index].renew = false;
+    lots_[index].renewed = lots_[index].renewed || rest_is_renewed;
     if (all) {
       lots_[index].set_lock(times);
     } else if (rest_is_renewed) {

@@ -45,13 +45,15 @@ inline uint32_t undelivered_slots(uint32_t link, const Tables& tables) {
   return count;
 }
 
-// What a ShareFetch may ask for; max_records 0: nothing. There is an ack slot for each record.
+// What a ShareFetch may ask for; max_records 0: nothing. There is an ack slot for each record. What
+// nobody takes is not asked for: it would come back at once, and its delivery count rise.
 // `strict`: nor more ranges than there are rows for, two of them left for renewals. `can_limit`:
 // the broker never gives more than is asked for; then a link that owes nothing has a part of the
 // slots to itself, for what others owe may be much (a large batch), and for long (a broker that
 // froze).
 inline FetchSize fetch_size(uint32_t link, bool strict, bool can_limit, const Tables& tables) {
   FetchSize size;
+  if (tables.idle) return size;
   const Options& options = tables.shared.options;
   const int64_t free = tables.ack_room(link);
   int64_t records = free - tables.owed();

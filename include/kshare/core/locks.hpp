@@ -50,7 +50,9 @@ class Locks {
       } else if (now >= lot.lock_max) {
         tables.lose_lot(i, {Errc::lock_lost, 0});
       } else if (lot.owes()) {
-        if (now >= tables.too_late_at(lot) || nobody_takes(lot, tables, now)) {
+        const bool idle = nobody_takes(lot, tables, now);
+        if (idle || now >= tables.too_late_at(lot)) {
+          tables.idle = tables.idle || idle;
           lot.renew = false;
           Handout::give_back(tables, i);
         } else if (now >= half(lot, tables)) {
@@ -82,9 +84,10 @@ class Locks {
   static Instant half(const Lot& lot, const Tables& tables) {
     return {lot.lock_min.ms - tables.lock_ms / 2};
   }
-  // For half a lock, and half of this one is gone.
+  // For half a lock, and half of the first one is gone.
   bool nobody_takes(const Lot& lot, const Tables& tables, Instant now) const {
-    return !asked_ && now >= half(lot, tables) && now - idle_since_ >= tables.lock_ms / 2;
+    const bool had_half = lot.renewed || now >= half(lot, tables);
+    return !asked_ && had_half && now - idle_since_ >= tables.lock_ms / 2;
   }
   // A link that is wanted for another leader, or whose session is to end, holds nothing longer than
   // it must.
@@ -98,7 +101,10 @@ class Locks {
     if (!lot.owes()) return lot.lock_max;
     const Instant middle = half(lot, tables);
     const Instant too_late = tables.too_late_at(lot);
-    if (now < middle) return earlier(middle, too_late);
+    if (now < middle) {
+      const Instant idle = (asked_ ? now : idle_since_) + tables.lock_ms / 2;
+      return earlier(earlier(middle, too_late), lot.renewed ? later(idle, now + 1) : kNever);
+    }
     Instant look = asked_ ? kNever : idle_since_ + tables.lock_ms / 2;
     const Instant awaited = tables.renewal_awaited_until(lot);
     if (lot.renew && now < awaited) look = earlier(look, awaited);

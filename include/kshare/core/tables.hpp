@@ -34,6 +34,7 @@ struct Tables {
   bool giving_back = false;  // some lot has give_back set
   bool renewing = false;     // some lot has renew set
   bool gave_back = false;    // records were given back because nobody took them in time
+  bool idle = false;         // the same, and next() has not been called since: nothing is fetched
   bool slot_starved = false; // a leader waits for a store slot: long polls must be short
   bool retry_acks = false;   // the answer just read wants acks again, after a back-off
 
