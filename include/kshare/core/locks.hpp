@@ -32,7 +32,13 @@ class Locks {
 
   // ---- Whether the application takes records. A call of next() that was not turned away for want
   // of ack slots says so; how long the work on one record takes does not matter.
-  void on_asked() { asked_ = true; }
+  // True: nothing was fetched lately, as nobody asked.
+  bool on_asked(Tables& tables) {
+    asked_ = true;
+    const bool idle = tables.idle;
+    tables.idle = false;
+    return idle;
+  }
   void on_poll(Instant now) {
     if (!asked_) return;
     asked_ = false;
