@@ -134,7 +134,7 @@ def others_flow_while_a_frozen_leader_owes_much(live):
                 if int(p) == stuck and base <= int(o) < base + 2000]
     wait_until(of_the_batch, 10, 'records of the batch')
     three.node(2).pause()
-    time.sleep(4)
+    time.sleep(3)
     before = len(of_the_batch())
     three.node(2).resume()
     flow.end()
