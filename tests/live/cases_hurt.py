@@ -11,7 +11,7 @@ from ledger import Ledger, now
 from registry import case
 from three import ROW, Flow, append_time, cluster_of  # noqa: F401
 
-CLOSE_MS = 3000
+CLOSE_MS = 5000
 POLL_S = 1  # what has nothing to do with the harm waits for a poll of half of it at most
 LOCK_S = 2
 FENCED_S = 5  # by then the controller has replaced a node that is not heard of
