@@ -3,10 +3,10 @@
 import time
 
 from checks import check_complete, check_settled
-from client import check
+from client import check, wait_until
 from ledger import Ledger, now
 from registry import case
-from three import ROW, Flow, append_time, cluster_of  # noqa: F401
+from three import ROW, Flow, append_time, cluster_of, taken  # noqa: F401
 
 
 def read_from_three(live, which, count):
@@ -103,3 +103,74 @@ def others_flow_while_one_leader_is_frozen(live):
     flow.end()
     flow.check_lag(1.5, 'the others', lambda *_: (), lambda _, partition: partition != stuck)
     flow.check_lag(5, 'its own, once it was back', lambda *_: [(frozen, resumed)])
+
+
+def before_a_leader_freezes(live):
+    """The cluster, without coordinators on node 2, which is to freeze."""
+    three = cluster_of(live)
+    live = live.at(three)
+    three.coordinators_on(1)
+    live.warm()
+    return three, live
+
+
+def led_by_2(live, topic):
+    return next(p for p, node in live.admin.leaders(topic).items() if node == 2)
+
+
+@case(since=(4, 2))
+def others_flow_while_a_frozen_leader_owes_much(live):
+    """It has begun to give a batch with more records than records_max: it holds up only its own."""
+    three, live = before_a_leader_freezes(live)
+    topic = live.topic('owes', 3, configs=append_time())
+    flow = Flow(live, [topic], 'work_ms=2')  # which takes more than flow, and a while for the batch
+    stuck = led_by_2(live, topic)
+    live.admin.produce(topic, partition=stuck, count=2000, size=350, batch_size=1_000_000,
+                       linger_ms=60_000)
+    base, = (b[0] for b in three.node(2).batches(topic, stuck) if b[1] == 2000)
+
+    def of_the_batch():
+        return [o for _, p, o in taken(flow.worker)
+                if int(p) == stuck and base <= int(o) < base + 2000]
+    wait_until(of_the_batch, 10, 'records of the batch')
+    three.node(2).pause()
+    time.sleep(3)
+    before = len(of_the_batch())
+    three.node(2).resume()
+    flow.end()
+    live.note(f'{before} of the batch before')
+    check(before < 500, f'it owed only {2000 - before}')
+    flow.check_lag(1.5, 'the others', lambda *_: (), lambda _, partition: partition != stuck)
+
+
+@case(since=(4, 2))
+def others_flow_while_a_frozen_leader_is_to_renew(live):
+    """Slow work until after the half of a lock, on records of a leader that froze."""
+    three, live = before_a_leader_freezes(live)
+    topic, group = live.topic('renew', 3), live.group('renew', lock_ms=10_000)
+    stuck = led_by_2(live, topic)
+    live.admin.produce(topic, partition=stuck, count=10)
+    worker = live.worker('worker', group, [topic], 'idle_ms=90000', 'work_at=1', 'work_ms=5500')
+    worker.wait_lines(1)
+    for partition in {0, 1, 2} - {stuck}:
+        live.admin.produce(topic, partition=partition, count=20)
+    time.sleep(4)  # the controller replaces a node that is frozen for so long
+    three.node(2).pause()
+    wait_until(lambda: len(taken(worker)) >= 41, 20, 'records of others')
+    time.sleep(1.5)
+    three.node(2).resume()
+    wait_until(lambda: len(Ledger([worker]).accepted()) == 50, 20, '50 accepted')
+    check_settled(live, group, topic)
+    worker.stop()
+    ledger, report = Ledger([worker]), worker.report()
+    ledger.check_said()
+    ledger.check_every_record(live, [topic])
+    again = len(ledger.all()) - 50
+    check(again <= report['acks_failed'] + report['acks_unknown'], f'{again} came twice')
+    times = {(p, o): d[0].at for (_, p, o), d in ledger.deliveries.items()}
+    worked = times[stuck, 0] + 5.5
+    others = max(at for (p, _), at in times.items() if p != stuck) - worked
+    its = min(at for (p, o), at in times.items() if p == stuck and o > 0) - worked
+    live.note(f'after the work: others within {others:.2f} s, its own after {its:.2f} s')
+    check(its > 1, 'its records have not waited for a renewal')
+    check(others < 1, f'others have waited {others:.1f} s')

@@ -6,7 +6,7 @@ import time
 import kafka
 import netns
 from cases_frozen import KEEPING
-from checks import check_complete, check_settled, wait_members
+from checks import check_complete, check_settled, members_of, wait_members
 from client import Skip, check, wait_until
 from ledger import Ledger
 from names import Names
@@ -80,8 +80,40 @@ def missing_topic_is_asked_for_seldom(live):
     cat = live.cat('cat', live.group('missing'), live.name('never'), '-X', 'client.id=missing')
     time.sleep(6)
     during = requests_during(live, net.proxy, 'missing', 5)
-    check(sum(during.values()) <= 15, f'{sum(during.values())} requests in 5 s')
+    check(during['Heartbeat'] <= 2, f'{during["Heartbeat"]} heartbeats in 5 s')
+    check(sum(during.values()) <= 9, f'{sum(during.values())} requests in 5 s')
     cat.stop()
+
+
+@case()
+def deleted_topic_is_asked_for_seldom(live):
+    """For good, while subscribed: told about it once; the other topic goes on."""
+    net = live.once(Proxied)
+    live = live.at(net)
+    gone, other = live.topic('gone', 2), live.topic('other', 2)
+    for topic in gone, other:
+        live.admin.produce(topic, count=100)
+    group = live.group('gone', heartbeat_ms=2500)
+    cat = live.cat('cat', group, f'{gone},{other}', '-X', 'client.id=gone', '-f', '%t %p %o\\n',
+                   '-X', 'fetch.max.wait.ms=1000', '-X', 'metadata.max.age.ms=2000')
+    cat.wait_lines(200)
+    check_settled(live, group, gone)
+    live.admin.delete_topic(gone)
+    wait_until(lambda: gone in cat.err(), 10, f'a line about {gone}')
+    # Until the heartbeat that takes the partitions away, and the poll that it meets, are over: each
+    # fetch that names them fails as a whole, and hides what it has locked of the other (4.3.1).
+    time.sleep(5)
+    during = requests_during(live, net.proxy, 'gone', 5)
+    check(during['Heartbeat'] <= 3, f'{during["Heartbeat"]} heartbeats in 5 s')
+    check(sum(during.values()) <= 16, f'{sum(during.values())} requests in 5 s')
+    live.admin.produce(other, count=100, first=100)
+    cat.wait_lines(300, 5)
+    cat.stop()
+    said = [line for line in cat.err().splitlines() if gone in line]
+    check(len(said) == 1, f'{len(said)} lines about the topic')
+    rows = [line.split() for line in cat.lines()]
+    check_complete(live, other, [(int(p), int(o)) for t, p, o in rows if t == other])
+    check_settled(live, group, other)
 
 
 @case()
@@ -191,6 +223,33 @@ def fetch_min_bytes_beyond_a_record(live):
     check(max(waits) < 1 + 1, f'one has waited {max(waits):.1f} s')
 
 
+@case()
+def acknowledgements_cap_the_wait(live):
+    """fetch.max.wait.ms=3000: a commit does not wait so long, at once or with a record in hand."""
+    net = live.once(Proxied)
+    live = live.at(net)
+    topic = live.topic('soon')
+    workers = []
+    for more in [], ['accept=0', 'late=1', 'late_ms=200']:
+        group = live.group('soon')
+        workers.append(live.worker('worker', group, [topic], 'idle_ms=90000', 'commit=1',
+                                   'fetch.max.wait.ms=3000', *more))
+        wait_members(live, group, 1)
+    for count in range(1, 9):
+        live.admin.produce(topic, count=1, first=count - 1)
+        for worker in workers:
+            wait_until(lambda w=worker, n=count: len(Ledger([w]).commits) == n, 10,
+                       f'{count} commits')
+    for worker in workers:
+        worker.stop()
+        ledger = Ledger([worker])
+        ledger.check_exact(live, worker.command[2], [topic])
+        longest = max(ms for _, ms in ledger.commits)
+        live.note(f'the longest commit {longest} ms')
+        check({name for name, _ in ledger.commits} == {'ok'}, f'commits {ledger.commits}')
+        check(longest < 700, f'a commit took {longest} ms')
+
+
 def read_by(live, proxy, bootstrap, before=()):
     """100 records that come through this proxy alone, whose address metadata gives too."""
     topic = live.topic('address', 2)
@@ -217,6 +276,18 @@ def bootstrap_by_a_name_of_the_hosts_file(live):
     names = live.opened(Names(hosts=f'127.0.0.1 localhost {HOST}\n', state='fails'))
     read_by(live.at(net), net.named, f'{HOST}:{net.named.port}', names.before)
     check(names.asked == 0, f'DNS was asked {names.asked} times')
+
+
+@case()
+def a_name_with_two_addresses(live):
+    """One of them is dead: from the hosts file and from DNS, in either order."""
+    net = live.once(Proxied)
+    addresses = ['127.0.0.2', net.named.host]
+    lines = ''.join(f'{address} {HOST}\n' for address in addresses)
+    for names in (Names(lines, 'fails'), Names(addresses=addresses),
+                  Names(addresses=addresses[::-1])):
+        live.opened(names)
+        read_by(live.at(net), net.named, f'{HOST}:{net.named.port}', names.before)
 
 
 @case()

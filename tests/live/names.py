@@ -19,11 +19,12 @@ class Names:
     """before: what to put before a command, so that it sees these files (in a namespace of mounts).
 
     hosts: the text of the hosts file. state: what the server does with a query: 'silent', 'fails'
-    or 'answers', which means 127.0.0.1 for every name, for a second.
+    or 'answers', which means `addresses` for every name, for a second.
     """
 
-    def __init__(self, hosts='', state='answers'):
+    def __init__(self, hosts='', state='answers', addresses=('127.0.0.1',)):
         self.state = state
+        self._addresses = addresses
         self.asked = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(('127.0.0.1', 0))
@@ -68,11 +69,12 @@ class Names:
         end = query.index(b'\0', 12) + 5
         kind, = struct.unpack_from('>H', query, end - 4)
         good = self.state == 'answers'
-        answers = int(good and kind == A)
+        addresses = self._addresses if good and kind == A else ()
         flags = 0x8180 if good else 0x8180 | SERVFAIL
-        head = query[:2] + struct.pack('>HHHHH', flags, 1, answers, 0, 0)
-        record = struct.pack('>HHHIH', 0xC00C, A, 1, ONE_SECOND, 4) + socket.inet_aton('127.0.0.1')
-        return head + query[12:end] + record * answers
+        head = query[:2] + struct.pack('>HHHHH', flags, 1, len(addresses), 0, 0)
+        records = [struct.pack('>HHHIH', 0xC00C, A, 1, ONE_SECOND, 4) + socket.inet_aton(address)
+                   for address in addresses]
+        return head + query[12:end] + b''.join(records)
 
     def close(self):
         self._socket.close()

@@ -320,6 +320,7 @@ class Simulation {
     remember_names();
     for (const auto& m : members) {
       m->become_calm();
+      m->pause_ms = 0;  // of one that is closing
       if (!m->running()) m->start_at = std::min(m->start_at, now + 100);
       const bool other = m->topics != topics || m->resubscribe_at != kNever;
       m->topics = topics;

@@ -570,6 +570,28 @@ TEST_CASE("long polls that are answered at once with nothing: soon no more than 
   CHECK(s.watch.count(minibroker::kShareFetch) - before <= 26);
 }
 
+TEST_CASE("a topic that metadata says is gone is in no session, whatever the assignment says") {
+  Scene s;
+  const minibroker::Uuid gone = s.w.broker.topic_id("t");
+  s.w.broker.add_topic("other", 1);
+  REQUIRE(s.m.start({"t", "other"}).ok());
+  s.w.run_for(5800);  // just behind a heartbeat
+  const size_t beats = s.watch.beats.size();
+  s.w.broker.delete_topic("t");
+  s.w.run_for(1000);
+  const size_t before = s.watch.shares.size();
+  for (int i = 0; i < 6; ++i) {
+    check_flows(s.w, s.m, "other", 0, 500);
+    s.w.run_for(500);
+  }
+  CHECK(s.watch.beats.size() == beats);
+  CHECK(s.watch.shares.size() > before);
+  for (size_t i = before; i < s.watch.shares.size(); ++i) {
+    for (const auto& part : s.watch.shares[i].request.parts) CHECK(part.tp.first != gone);
+  }
+  CHECK(s.w.run_until([&] { return s.m.consumer().assignment_count() == 1; }, 10000));
+}
+
 TEST_CASE("a topic deleted while its bytes are read again: no loop, and made anew it is served") {
   Scene s;
   s.begin();

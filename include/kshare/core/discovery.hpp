@@ -85,9 +85,11 @@ class Discovery {
     TopicRow& row = tables.topology.topic(topic_);
     if (topic.error != kafka::kNone) {
       missing_ = true;
+      const bool absent = topic.error == kafka::kUnknownTopicOrPartition;
+      // One deleted topic in a session makes a broker (4.3) refuse all of its fetches.
+      if (absent) tables.topology.forget_leaders(topic_);
       if (row.told == topic.error) return;
       row.told = topic.error;
-      const bool absent = topic.error == kafka::kUnknownTopicOrPartition;
       if (topic.error == kafka::kLeaderNotAvailable) return;  // it is being created
       Event& event = tables.shared.events.push(
           absent ? EventType::topic_missing : EventType::topic_error,

@@ -174,7 +174,7 @@ class Engine {
     if (tables_.shared.is_implicit()) accept_current();
     const Handout::Step step = Handout::next(tables_, &record, now_);
     const bool handed_out = step == Handout::Step::record;
-    if (step != Handout::Step::blocked && locks_.on_asked(tables_)) moved_ = true;
+    if (step != Handout::Step::blocked) moved_ = locks_.on_asked(tables_) || moved_;
     moved_ = moved_ || handed_out || tables_.acks.pending() != pending;
     if (handed_out) {
       current_ = tables_.acks.id_of(record.id.slot);  // a copy would stall on stores just made

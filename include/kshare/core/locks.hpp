@@ -31,13 +31,13 @@ class Locks {
   Instant due_at() const { return due_at_; }
 
   // ---- Whether the application takes records. A call of next() that was not turned away for want
-  // of ack slots says so; how long the work on one record takes does not matter. True: it had
-  // stopped, and may be given some again.
+  // of ack slots says so; how long the work on one record takes does not matter.
+  // True: nothing was fetched lately, as nobody asked.
   bool on_asked(Tables& tables) {
-    const bool was_idle = tables.idle;
-    tables.idle = false;
     asked_ = true;
-    return was_idle;
+    const bool idle = tables.idle;
+    tables.idle = false;
+    return idle;
   }
   void on_poll(Instant now) {
     if (!asked_) return;

@@ -234,6 +234,11 @@ class Topology {
     row.leader = leader;
     row.leader_epoch = epoch;
   }
+  void forget_leaders(uint32_t topic_row) {
+    for (PartitionRow& row : partitions_) {
+      if (row.used && row.topic == topic_row) row.leader = -1;
+    }
+  }
   bool is_leader(int32_t node_id) const {
     for (const PartitionRow& row : partitions_) {
       if (row.assigned && row.leader == node_id) return true;
