@@ -355,6 +355,7 @@ bool read_argument(kshare::Options& options, const std::string& name, const char
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGTERM, [](int) { told_to_end = 1; });  // it may come at once
   if (argc < 4) return 1;
   kshare::Options options;
   options.bootstrap_servers = argv[1];
@@ -376,7 +377,6 @@ int main(int argc, char** argv) {
     topics.push_back(list.substr(0, comma));
     if (comma == std::string_view::npos) break;
   }
-  std::signal(SIGTERM, [](int) { told_to_end = 1; });
   Worker worker;
   return worker.run(options, topics);
 }

@@ -442,13 +442,13 @@ TEST_CASE("leaving, 15, 16 or a lost connection: the coordinator is searched and
 }
 
 TEST_CASE("leaving, any other answer: it is out, or never will be, and nothing is said of it") {
-  for (const int16_t code : {25, 69, 110, 29, 30, 35, 42, 999, -1}) {
+  for (const int code : {25, 69, 110, 29, 30, 35, 42, 999, -1}) {
     CAPTURE(code);
     Office o;
     o.join(1);
     CHECK(o.member.leave(Instant{o.now}));
     CHECK(o.send().epoch == -1);
-    o.answer(code, 0, -1, o.now);
+    o.answer(static_cast<int16_t>(code), 0, -1, o.now);
     CHECK_FALSE(o.member.active());
     CHECK_FALSE(o.shared().fatal);
     CHECK(o.events.size() == 3);  // found, joined, assigned
