@@ -77,6 +77,22 @@ struct Bench {
 
 }  // namespace
 
+TEST_CASE("several leaders leave ack slots to each other, until one is alone and nothing is out") {
+  Bench b(2, 2);
+  static_cast<void>(b.assign());
+  const uint32_t part = b.t.acks.count() / 3;
+  CHECK(b.t.ack_part == part);
+  const uint32_t lot = b.desk.settled(b.row(0), 1, 0, 0, kshare::Ack::accept);
+  b.partition(1).leader = -1;  // unknown for a moment
+  static_cast<void>(b.assign());
+  CHECK(b.served(2) == kshare::Link::kNoNode);
+  CHECK(b.t.ack_part == part);
+  b.t.lose_lot(lot, {});
+  REQUIRE(b.t.acks.used() == 0);
+  static_cast<void>(b.assign());
+  CHECK(b.t.ack_part == 0);
+}
+
 TEST_CASE("each leader has a link of its own as far as there are links, the control link never") {
   Bench b(3, 3);
   CHECK(b.assign() == kNever);

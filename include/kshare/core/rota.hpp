@@ -33,7 +33,9 @@ class Rota {
     give_links(tables, now);
     uint32_t leaders = 0;
     for (uint32_t i = 1; i < peers_.size; ++i) leaders += peers_[i].link.in_use() ? 1u : 0u;
-    tables.ack_part = leaders > 1 ? tables.acks.count() / peers_.size : 0;
+    // Whoever is alone for a moment, as the brokers are asked for anew, does not take what is left.
+    if (leaders > 1) tables.ack_part = tables.acks.count() / peers_.size;
+    else if (tables.acks.used() == 0) tables.ack_part = 0;
     return turn_over_;
   }
 
