@@ -292,11 +292,11 @@ class Wire final : public Tap {
         in.i32();
         in.i32();
         in.tags();
-        in.tags();
         any = any || error == 0;
-        Line* its = &line;
+        Line* its = &line;  // told behind CurrentLeader: what follows may come later
         line.news.push_back({line.told + 4 + size - in.left(),
                              [=] { result(*its, r, tp, error, lock_ms); }});
+        in.tags();
       }
       in.tags();
     }
