@@ -369,10 +369,11 @@ class Simulation {
     return true;
   }
   // Locks and sessions of the dead end, one request times out, then it goes on; for as long as it
-  // takes where a link goes round many leaders, or records are asked for one by one.
+  // takes where a link goes round many leaders, or records are asked for one by one. A broker hands
+  // out one by one what is near its delivery limit: a ShareFetch, a Fetch for what is large, an ack.
   int64_t calm_ms_most() const {
     int64_t time_out = 0;
-    int64_t each = 1 + 4 * network.habits.delay_most;
+    int64_t each = 1 + 6 * network.habits.delay_most;
     int64_t left = 0;
     bool slow = false;
     for (const auto& m : members) {
@@ -382,7 +383,8 @@ class Simulation {
       const bool turns = static_cast<int>(m->links()) - 1 < broker.config().nodes;
       slow = slow || turns || o.max_poll_records == 1;
       for (const Part& part : parts()) {
-        left += broker.counts(m->group, part.topic, part.partition).available;
+        const auto counts = broker.counts(m->group, part.topic, part.partition);
+        left += counts.available + counts.acquired;
       }
     }
     const int64_t locks = has_lone_members() ? 0 : 2 * broker.config().lock_ms;
