@@ -94,6 +94,7 @@ class Broker {
   std::function<bool(int api_key, std::string& response_frame)> on_response;
   std::function<void(const AckEvent&)> on_ack;
   std::function<void(const AcquireEvent&)> on_acquire;
+  std::function<void(const std::string& group, int64_t offsets)> on_skip;  // they were aborted
 
  private:
   using SessionKey = std::pair<std::string, std::string>;  // group, member
@@ -218,7 +219,7 @@ class Broker {
   void read_pass(const ShareRequest& q, std::vector<Ready>& ready, bool known) const;
   std::vector<PartAnswer> acquire_all(int id, std::vector<Ready>& ready);
   int64_t acquire_one(int id, const Ready& r, int64_t room, PartAnswer& p);
-  void leave_out_aborted(const Ready& r, std::vector<Acquired>& ranges);
+  int64_t leave_out_aborted(const Ready& r, std::vector<Acquired>& ranges);
   void answer_share_poll(int id, std::vector<PartAnswer> parts);
   void list_parts(const ShareRequest& q, Session* s, std::vector<PartAnswer>& parts) const;
   void handle_fetch(int id, const RequestHeader& h, Reader& in);

@@ -162,7 +162,8 @@ inline int64_t Broker::acquire_one(int id, const Ready& r, int64_t room, PartAns
   p.acquired = r.share->state.acquire(a, r.slice.spans);
   int64_t got = 0;
   for (const Acquired& range : p.acquired) got += range.last - range.first + 1;
-  if (committed(q)) leave_out_aborted(r, p.acquired);
+  const int64_t skipped = committed(q) ? leave_out_aborted(r, p.acquired) : 0;
+  if (skipped != 0 && on_skip) on_skip(*q.group, skipped);
   if (p.acquired.empty()) return got;
   size_t from = r.slice.from;
   size_t to = r.slice.to;
@@ -178,8 +179,10 @@ inline int64_t Broker::acquire_one(int id, const Ready& r, int64_t room, PartAns
   return got;
 }
 
-// read_committed: what was aborted is archived by the broker, the client never hears of it.
-inline void Broker::leave_out_aborted(const Ready& r, std::vector<Acquired>& ranges) {
+// read_committed: what was aborted is archived by the broker, the client never hears of it. Answers
+// how many offsets.
+inline int64_t Broker::leave_out_aborted(const Ready& r, std::vector<Acquired>& ranges) {
+  int64_t archived = 0;
   for (size_t i = r.slice.from; i < r.slice.to; ++i) {
     const LogBatch& b = r.log->batches[i];
     if (!b.aborted) continue;
@@ -192,11 +195,13 @@ inline void Broker::leave_out_aborted(const Ready& r, std::vector<Acquired>& ran
         continue;
       }
       r.share->state.archive(first, last);
+      archived += last - first + 1;
       if (a.first < first) kept.push_back({a.first, first - 1, a.count});
       if (last < a.last) kept.push_back({last + 1, a.last, a.count});
     }
     ranges.swap(kept);
   }
+  return archived;
 }
 
 // After epoch 0 a partition is listed when it has records or an error, or is listed the first time.

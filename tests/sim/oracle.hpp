@@ -79,6 +79,7 @@ class Oracle {
   bool gives_back = false;  // some application is too slow for its locks, and cannot renew them
   bool calm = true;  // nothing at all happens that could make a record come twice
   uint64_t handed = 0;
+  int64_t skipped = 0;  // aborted offsets that brokers have passed over, an answer each at most
 
   const std::string& wrong() const { return wrong_; }
   void fault(const std::string& what) {

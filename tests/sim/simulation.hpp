@@ -37,6 +37,11 @@ class Simulation {
         oracle->locked(broker.topic_id(event.topic), event.partition, event.first, event.last);
       }
     };
+    broker.on_skip = [this](const std::string& group, int64_t offsets) {
+      for (const auto& oracle : oracles) {
+        if (group_of(*oracle) == group) oracle->skipped += offsets;
+      }
+    };
   }
 
   // What is wrong; empty if nothing is.

@@ -245,6 +245,10 @@ class Wire final : public Tap {
       }
       in.tags();
     }
+    if (!any && top == 0 && line.life->oracle->skipped > 0) {
+      --line.life->oracle->skipped;
+      any = true;
+    }
     if (any) was_for_something(line, r);
     if (top != 0) refused(line, r, top, size);
   }

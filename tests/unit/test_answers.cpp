@@ -252,6 +252,22 @@ TEST_CASE("what is acquired anew was lost in between: held, acknowledged, or not
   CHECK(c.tables.shared.stats.acks_failed == 1);
 }
 
+TEST_CASE("an ack on its way is not sent again once its record was acquired anew, by any link") {
+  Counter c;
+  c.send_ack(0, 10);
+  c.send_ack(0, 13);
+  c.send_ack(1, 10);
+  c.tables.supersede(c.row_of(0), 8, 12);
+  CHECK(c.tables.acks.used() == 3);  // the answer tells what has become of them
+  c.acknowledge({Part{0, 7, 0, 0, {}, 0}, Part{1, 7, 0, 0, {}, 0}});
+  CHECK(c.tables.acks.pending() == 2);
+  CHECK(c.tables.shared.stats.acks_failed == 1);
+  c.send_ack(0, 20);
+  c.tables.supersede(c.row_of(0), 20, 20);
+  c.acknowledge({Part{0, 0, 0, 0, {}, 0}});
+  CHECK(c.tables.shared.stats.acks_ok == 1);
+}
+
 TEST_CASE("put out of the broker's memory: the rest of a partition goes, its acks are doubtful") {
   using kshare::AckClass;
   const auto say = [](int way, int code, bool evicted) {

@@ -190,6 +190,14 @@ class AckBuffer {
     slots_[index].state = AckState::pending;
     ++pending_;
   }
+  // What travels for [first, last] is not sent again, whatever becomes of it.
+  void end_flights(uint32_t partition, int64_t first, int64_t last) {
+    for (uint32_t i = head(partition); i != kNoAck; i = next(i)) {
+      AckSlot& ack = slots_[i];
+      ack.last_flight = ack.last_flight || (ack.state == AckState::in_flight &&
+                                            ack.first <= last && ack.last() >= first);
+    }
+  }
   void mark_renew_in_flight(uint32_t index) {
     KSHARE_ASSERT(slots_[index].state == AckState::renewing);
     slots_[index].state = AckState::renew_in_flight;

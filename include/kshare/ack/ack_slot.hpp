@@ -44,6 +44,7 @@ struct AckSlot {
   uint8_t type = 0;
   uint8_t slot = 0;  // store slot + 1 while its bytes are needed
   bool record : 1;     // it was handed out; else a range settled without the application
+  bool last_flight : 1;  // acquired anew while in flight: not sent again
   uint8_t commit : 4;  // the commit that waits for it (Commits::tag), 0: none
 
   int64_t last() const { return first + span; }

@@ -101,6 +101,7 @@ struct Tables {
   void return_to_pending(uint32_t row, uint32_t link, Instant now) {
     for (uint32_t i = acks.head(row); i != kNoAck; i = acks.next(i)) {
       if (acks.slot(i).state != AckState::in_flight || acks.lot_of(i).link != link) continue;
+      if (acks.slot(i).last_flight) continue;
       if (now < acks.lot_of(i).lock_max) acks.mark_pending(i);
       retry_acks = true;
     }
@@ -160,6 +161,7 @@ struct Tables {
       i = next;
     }
     if (!touched) return;
+    acks.end_flights(row, first, last);
     lose(row, {Errc::lock_lost, 0},
          [&](const AckSlot& ack) { return ack.first <= last && ack.last() >= first; });
   }
