@@ -48,8 +48,18 @@ const char* const kTroubles[] = {
     "the coordinator has moved", "it is loading", "it is not there yet",  "it takes too long",
     "it hangs up for an answer", "it has hung up", "every line is broken", "many of these"};
 constexpr int kMany = 7;
+minibroker::Config two_nodes() {
+  minibroker::Config config;
+  config.nodes = 2;
+  return config;
+}
+// Six records are done with, and then it happens.
 void trouble(world::SceneOf<kshare::kSmallLimits>& s, int which) {
   using minibroker::kShareGroupHeartbeat;
+  s.start(2, 3);
+  REQUIRE(s.until_seen(6));
+  REQUIRE(s.until_settled());
+  s.w.run_for(1000);
   minibroker::Broker& b = s.w.broker;
   const bool many = which == kMany;
   if (which == 0 || many) b.move_coordinator(1 - b.coordinator());
@@ -530,13 +540,7 @@ TEST_CASE("close does not wait for a leader that is gone, and leaves the group")
 TEST_CASE("close leaves the group whatever keeps its word from the coordinator at first") {
   for (int which = 0; which <= kMany; ++which) {
     CAPTURE(std::string(kTroubles[which]));
-    minibroker::Config config;
-    config.nodes = 2;
-    world::SceneOf<kshare::kSmallLimits> s(config);
-    s.start(2, 3);
-    REQUIRE(s.until_seen(6));
-    REQUIRE(s.until_settled());
-    s.w.run_for(1000);
+    world::SceneOf<kshare::kSmallLimits> s(two_nodes());
     trouble(s, which);
     const int64_t requests = s.w.broker.requests_total();
     const int64_t took = close_takes(s, 10000);
@@ -553,13 +557,7 @@ TEST_CASE("close leaves the group whatever keeps its word from the coordinator a
 TEST_CASE("unsubscribe leaves the group whatever keeps its word from the coordinator at first") {
   for (int which = 0; which <= kMany; ++which) {
     CAPTURE(std::string(kTroubles[which]));
-    minibroker::Config config;
-    config.nodes = 2;
-    world::SceneOf<kshare::kSmallLimits> s(config);
-    s.start(2, 3);
-    REQUIRE(s.until_seen(6));
-    REQUIRE(s.until_settled());
-    s.w.run_for(1000);
+    world::SceneOf<kshare::kSmallLimits> s(two_nodes());
     trouble(s, which);
     const int64_t requests = s.w.broker.requests_total();
     CHECK(s.consumer().unsubscribe().ok());
@@ -580,9 +578,7 @@ TEST_CASE("unsubscribe leaves the group whatever keeps its word from the coordin
 TEST_CASE("close does not look for long for a coordinator that is gone") {
   for (const char* how : {"refuses", "silent", "unknown", "not it", "all refuse"}) {
     CAPTURE(how);
-    minibroker::Config config;
-    config.nodes = 2;
-    world::SceneOf<kshare::kSmallLimits> s(config);
+    world::SceneOf<kshare::kSmallLimits> s(two_nodes());
     s.w.broker.add_topic("t", 1);
     const std::string_view which = how;
     const int gone = s.w.broker.coordinator();
