@@ -374,8 +374,8 @@ class Simulation {
     return true;
   }
   // Locks and sessions of the dead end, one request times out, then it goes on; for as long as it
-  // takes where a link goes round many leaders, or records are asked for one by one. A broker hands
-  // out one by one what is near its delivery limit: a ShareFetch, a Fetch for what is large, an ack.
+  // takes where a link goes round many leaders, or records are asked for one by one. What is near
+  // its delivery limit comes one by one: a ShareFetch, a Fetch for what is large, an ack.
   int64_t calm_ms_most() const {
     int64_t time_out = 0;
     int64_t each = 1 + 6 * network.habits.delay_most;
