@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three brokers: several leaders, a leader that moves, one that no longer answers."""
+import signal
 import time
 
-from checks import check_complete, check_settled
+from checks import check_complete, check_settled, members_of
 from client import check, wait_until
 from ledger import Ledger, now
 from registry import case
@@ -174,3 +175,21 @@ def others_flow_while_a_frozen_leader_is_to_renew(live):
     live.note(f'after the work: others within {others:.2f} s, its own after {its:.2f} s')
     check(its > 1, 'its records have not waited for a renewal')
     check(others < 1, f'others have waited {others:.1f} s')
+
+
+@case()
+def close_beside_a_frozen_leader(live):
+    """It is waited for until the time is over; the group is left all the same."""
+    three, live = before_a_leader_freezes(live)
+    topic, group = live.topic('close', 3), live.group('close')
+    live.admin.produce(topic, count=30)
+    worker = live.worker('worker', group, [topic], 'idle_ms=90000', 'close_ms=3000')
+    wait_until(lambda: len(Ledger([worker]).accepted()) == 30, 20, '30 accepted')
+    three.node(2).pause()
+    worker.send(signal.SIGTERM)
+    worker.wait(20)
+    (result, ms), = Ledger([worker]).closed
+    three.node(2).resume()  # the admin client may ask any of them
+    live.note(f'closed after {ms} ms: {result}')
+    check(not members_of(live, group), 'it is a member still')  # its session lasts 45 s
+    check(2900 <= ms < 4000, f'close took {ms} ms')

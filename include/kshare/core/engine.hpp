@@ -129,7 +129,7 @@ class Engine {
     if (!closing_ || control_.member.active()) {
       wake = earlier(wake, control_.step(link(0), tables_, now_));
     }
-    if (closing_) wake = earlier(wake, close_at_);
+    if (closing_) wake = earlier(wake, now_ < leave_at() ? leave_at() : close_at_);
     return earlier(wake, locks_.due_at());
   }
   Instant acks_due() const { return leaders_.acks_due(tables_, now_); }
@@ -230,6 +230,8 @@ class Engine {
   bool has_news() const { return news_; }
 
  private:
+  static constexpr int64_t kLeaveMs = 500;  // before the end of the time to close
+
   void attach() {
     tables_ = Tables{};
     Shared& shared = tables_.shared;
@@ -353,19 +355,17 @@ class Engine {
     return status;
   }
 
-  // ---- Closing: everything held is released, sessions end, the group is left.
-  // True once all is over.
+  // ---- Closing: everything held is released, sessions end, the group is left; while there is time
+  // for it, whatever keeps a leader from answering. True once all is over.
+  Instant leave_at() const { return {close_at_.ms - kLeaveMs}; }
   bool step_closing() {
-    Member& member = control_.member;
-    const bool late = now_ >= close_at_;
-    if (!late && !leaders_.is_closed(tables_)) return false;
-    if (!late && member.active()) {
-      if (member.state() != MemberState::leaving && !member.leave(now_)) return finish();
-      // While the coordinator is there it has the caller's time; to find it there is little of it.
-      if (!control_.is_there(link(0))) close_at_ = earlier(close_at_, now_ + Control::kSearchMsMax);
-      return false;
-    }
-    return finish();
+    if (now_ >= close_at_) return finish();
+    const bool closed = leaders_.is_closed(tables_);
+    if (!closed && now_ < leave_at()) return false;
+    if (!control_.member.leave(now_)) return closed && finish();
+    // While the coordinator is there it has the caller's time; to find it there is little of it.
+    if (!control_.is_there(link(0))) close_at_ = earlier(close_at_, now_ + Control::kSearchMsMax);
+    return false;
   }
   bool finish() {
     for (uint32_t i = 1; i < link_count(); ++i) {
