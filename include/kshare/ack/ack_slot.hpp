@@ -43,9 +43,9 @@ struct AckSlot {
   AckState state = AckState::free;
   uint8_t type = 0;
   uint8_t slot = 0;  // store slot + 1 while its bytes are needed
-  bool record : 1;     // it was handed out; else a range settled without the application
+  bool record : 1;       // it was handed out; else a range settled without the application
   bool last_flight : 1;  // acquired anew while in flight: not sent again
-  uint8_t commit : 4;  // the commit that waits for it (Commits::tag), 0: none
+  uint8_t commit : 4;    // the commit that waits for it (Commits::tag), 0: none
 
   int64_t last() const { return first + span; }
   // Acknowledged, without an answer; `commit` tells whether one has named it.

@@ -355,8 +355,8 @@ class Engine {
     return status;
   }
 
-  // ---- Closing: everything held is released, sessions end, the group is left; while there is time
-  // for it, whatever keeps a leader from answering. True once all is over.
+  // ---- Closing: everything held is released, sessions end, the group is left; the group in time
+  // even if a leader does not answer. True once all is over.
   Instant leave_at() const { return {close_at_.ms - kLeaveMs}; }
   bool step_closing() {
     if (now_ >= close_at_) return finish();
