@@ -147,6 +147,21 @@ TEST_CASE("a late acknowledgement is refused, one below the start is not") {
   CHECK(f.b.violations().empty());
 }
 
+TEST_CASE("a log start that moves over what was open goes on behind what is settled") {
+  Fixture f;
+  for (int i = 0; i < 3; ++i) f.b.append("t", 0, some_records(10));
+  f.b.remove_batches("t", 0, 10, 19);
+  FetchOptions ten;
+  ten.max_records = 10;
+  f.a.fetch({f.part()}, 0, ten);
+  f.a.fetch({}, 0, ten);
+  f.a.ack({f.acks({{0, 9, {kRelease}}, {20, 29, {kAccept}}})}, 0);
+  CHECK(f.b.start_offset("g", "t", 0) == 0);
+  f.b.set_log_start("t", 0, 15);
+  f.a.fetch({}, 0);
+  CHECK(f.b.start_offset("g", "t", 0) == 30);
+}
+
 TEST_CASE("record_limit over one large batch") {
   Fixture f;
   f.b.append("t", 0, some_records(1000));

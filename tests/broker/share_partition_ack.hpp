@@ -145,6 +145,7 @@ inline void SharePartition::move_start(int64_t offset) {
     return;
   }
   if (cache_.begin()->first < offset) archive(cache_.begin()->first, offset - 1);
+  else advance();  // past what had been settled behind what is gone
 }
 
 inline void SharePartition::archive(int64_t first, int64_t last) {
