@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -46,6 +47,7 @@ struct Board {
   uint64_t done[64];
   uint64_t records[64];
   char wrong[64][400];
+  volatile bool failed;  // a seed has failed: no need to go on
 };
 
 std::string run_seed(uint64_t seed, const Plan& plan, bool verbose, uint64_t* handed = nullptr) {
@@ -107,12 +109,12 @@ void report(uint64_t seed, const std::string& wrong) {
               static_cast<unsigned long long>(seed), numbers.c_str());
 }
 
-// Every jobs-th seed, until all are done or the time is up. Ends at the first that fails.
+// Every jobs-th seed, until all are done, the time is up, or one has failed.
 void work(Board& board, unsigned job, const Options& o) {
   const auto begin = std::chrono::steady_clock::now();
   for (uint64_t seed = o.from + job; o.minutes > 0 || seed < o.from + o.seeds; seed += o.jobs) {
     const std::chrono::duration<double> past = std::chrono::steady_clock::now() - begin;
-    if (o.minutes > 0 && past.count() > o.minutes * 60) break;
+    if (board.failed || (o.minutes > 0 && past.count() > o.minutes * 60)) break;
     board.seed[job] = seed;
     alarm(kSeedSeconds);
     const std::string wrong = run_seed(seed, sim::draw_plan(seed), false, &board.records[job]);
@@ -138,11 +140,14 @@ int run_many(const Options& o) {
     if (children.back() == 0) work(board, job, o);
   }
   unsigned failed = 0;
-  for (unsigned job = 0; job < o.jobs; ++job) {
+  for (unsigned ended = 0; ended < o.jobs; ++ended) {
     int status = 0;
-    waitpid(children[job], &status, 0);
+    const pid_t child = waitpid(-1, &status, 0);
     if (status == 0) continue;
     ++failed;
+    board.failed = true;
+    const auto job = static_cast<size_t>(
+        std::find(children.begin(), children.end(), child) - children.begin());
     if (board.wrong[job][0] == '\0') {
       std::snprintf(board.wrong[job], sizeof board.wrong[job], "ended with status %d", status);
     }

@@ -3,6 +3,8 @@
 // and more leaders than there is room for.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "../support/scenario.hpp"
 
 namespace test_rebootstrap {
@@ -189,6 +191,31 @@ TEST_CASE("without Metadata for the trigger's time the bootstrap list is asked a
   CHECK(event->status == kshare::Status{Errc::timed_out, 0});
   three.w.broker.clear_faults(minibroker::kMetadata);
   CHECK(three.reads_more());
+}
+
+TEST_CASE("what others lead goes on after beginning anew, whatever has become of the coordinator") {
+  Three three;
+  World& w = three.w;
+  three.m.options.rebootstrap_trigger_ms = 5000;
+  three.m.options.metadata_max_age_ms = 4000;
+  three.m.options.request_timeout_ms = 100000;
+  three.start();
+  const int frozen = w.broker.coordinator();
+  for (auto& transport : three.m.pool.transports) transport.silent_ports = {9092 + frozen};
+  three.m.pool.transports[0].stall = true;
+  const auto begun = [&] { return three.m.has_event(EventType::rebootstrapping); };
+  REQUIRE(w.run_until(begun, 15000));
+  three.m.pool.transports[0].stall = false;
+  const size_t before = three.m.seen.size();
+  three.more();
+  const auto come = [&] {
+    const auto theirs = [&](const auto& seen) {
+      return w.broker.leader_of("t", seen.partition) != frozen;
+    };
+    const auto from = three.m.seen.begin() + static_cast<std::ptrdiff_t>(before);
+    return std::count_if(from, three.m.seen.end(), theirs) == 20;
+  };
+  CHECK(w.run_until(come, 2000));
 }
 
 TEST_CASE("Metadata that comes now and then is no reason to begin anew") {

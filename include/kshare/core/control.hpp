@@ -134,6 +134,7 @@ class Control {
     tables.shared.note_cluster({});
     tables.topology.forget_brokers();
     member.coordinator_lost(now, tables.shared);
+    discovery.refresh(now);  // of the first that answers, before it names a coordinator
     if (link.target() <= kBootstrap) return;
     if (link.state() == LinkState::waiting) link.retarget(candidate(tables), link.retry_at());
     else if (link.in_use()) leave(link, tables, now);
