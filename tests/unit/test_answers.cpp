@@ -252,7 +252,7 @@ TEST_CASE("what is acquired anew was lost in between: held, acknowledged, or not
   CHECK(c.tables.shared.stats.acks_failed == 1);
 }
 
-TEST_CASE("an ack on its way is not sent again once its record was acquired anew, by any link") {
+TEST_CASE("an ack on its way is not sent again once its record was acquired anew") {
   Counter c;
   c.send_ack(0, 10);
   c.send_ack(0, 13);

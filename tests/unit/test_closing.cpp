@@ -291,6 +291,21 @@ TEST_CASE("close with a time-out of 0 or less ends with the next poll") {
   }
 }
 
+TEST_CASE("a time too short for anything but what is well: it leaves beside its sessions' end") {
+  for (const int64_t time_out : {1, 20, 300, 500, 501}) {
+    CAPTURE(time_out);
+    Scene s;
+    s.hold_all();
+    s.start(2, 10);
+    REQUIRE(s.until_seen(20));
+    const int64_t took = close_takes(s, time_out);
+    CHECK(took <= time_out);
+    if (time_out < 100) continue;
+    CHECK(took < 120);  // a poll of 100 ms was waiting
+    check_gone(s);
+  }
+}
+
 TEST_CASE("close in the midst of a batch far larger than the memory gives everything back") {
   using kshare::AcquireMode;
   for (const AcquireMode mode : {AcquireMode::batch_optimized, AcquireMode::record_limit}) {

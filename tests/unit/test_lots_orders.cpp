@@ -52,6 +52,7 @@ struct Piece {
   uint8_t link = 0;
   uint8_t type = 0;     // of an ack
   bool record = false;  // it was handed out
+  bool anew = false;    // acquired anew while its ack was flying: not sent again
   uint32_t place = missing;
   uint32_t may_be = 0;  // after the event that is being looked at; 0: what it is
   RecordId id{};
@@ -117,15 +118,20 @@ struct Machine : Explorer {
     uint8_t type = 0;
     bool record = false;
   };
-  Found look(const Piece& piece) const {
+  const AckSlot* slot_of(const Piece& piece) const {
     for (uint32_t i = t.acks.head(kRow); i != kNoAck; i = t.acks.next(i)) {
       const AckSlot& ack = t.acks.slot(i);
       if (ack.first > piece.offset || ack.last() < piece.offset) continue;
-      if (t.lots[ack.lot].delivery_count != piece.acquired) continue;
-      const uint32_t place = ack.state == AckState::held      ? held
-                             : ack.state == AckState::pending ? pending
-                                                              : flying;
-      return {place, ack.type, ack.record};
+      if (t.lots[ack.lot].delivery_count == piece.acquired) return &ack;
+    }
+    return nullptr;
+  }
+  Found look(const Piece& piece) const {
+    if (const AckSlot* const ack = slot_of(piece)) {
+      const uint32_t place = ack->state == AckState::held      ? held
+                             : ack->state == AckState::pending ? pending
+                                                               : flying;
+      return {place, ack->type, ack->record};
     }
     for (uint32_t i = t.lots.head(kRow); i != kNoLot; i = t.lots.next(i)) {
       const Lot& lot = t.lots[i];
@@ -240,6 +246,9 @@ struct Machine : Explorer {
       const bool with_them =
           (piece.place & kUnseen) != 0 || (piece.place == pending && !piece.record);
       if (with_them && company(piece)) piece.may_be = piece.place | gone;
+      if (piece.place != flying) continue;
+      const AckSlot* const ack = slot_of(piece);  // of a range all offsets fly together
+      piece.anew = piece.anew || (ack != nullptr && ack->first <= last && ack->last() >= first);
     }
     allow(hit, kUnseen | pending, gone);
     allow(hit, held, lost);
@@ -361,6 +370,7 @@ struct Machine : Explorer {
   bool answer(uint32_t link, int16_t error) {
     const bool again = kshare::kafka::ack_may_be_retried(error);
     if (!allow(on(link), flying, again ? pending : gone)) return false;
+    allow([&](const Piece& piece) { return piece.link == link && piece.anew; }, flying, gone);
     t.resolve(kRow, link, error, kshare::Instant{});
     return true;
   }
@@ -423,7 +433,7 @@ struct Machine : Explorer {
 
   Word word_of(int event) const {
     if (event == 13 || event == 20) return Word::ok;
-    if (event == 14) return Word::failed;
+    if (event == 14 || event == 15) return Word::failed;
     if (event == 16 || event == 17) return Word::lock_gone;
     if (event == 18) return Word::unknown;
     return event == 19 ? Word::evicted : Word::none;
@@ -530,7 +540,7 @@ struct Machine : Explorer {
       put(ack.first);
       put(ack.span);
       put(ack.lot + 8 * ack.next);
-      put(ack.type * 2 + ack.record);
+      put(ack.type * 4 + ack.last_flight * 2 + ack.record);
       put(ack.slot);
     }
     for (uint32_t i = 0; i < SmallTables::kSlots; ++i) {

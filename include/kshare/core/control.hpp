@@ -134,7 +134,7 @@ class Control {
     tables.shared.note_cluster({});
     tables.topology.forget_brokers();
     member.coordinator_lost(now, tables.shared);
-    discovery.refresh(now);  // of the first that answers, before it names a coordinator
+    discovery.refresh(now);  // whoever answers is asked for it first, then for the coordinator
     if (link.target() <= kBootstrap) return;
     if (link.state() == LinkState::waiting) link.retarget(candidate(tables), link.retry_at());
     else if (link.in_use()) leave(link, tables, now);
@@ -236,7 +236,7 @@ class Control {
         misdirected(link, tables, now);
         break;
       case Api::find_coordinator:
-            if (member.on_search(decoder_.search, found_, now, tables.shared)) {
+        if (member.on_search(decoder_.search, found_, now, tables.shared)) {
           tables.topology.keep_broker(found_);
         }
         break;

@@ -99,7 +99,7 @@ class Engine {
     release_all();
     revoke();
     leaders_.begin_closing();
-    // Nobody joins to leave at once; a member leaves when its sessions have ended.
+    // Nobody joins to leave at once; a member leaves behind its sessions, or as the end comes near.
     Member& member = control_.member;
     if (member.state() == MemberState::joining) static_cast<void>(member.leave(now_));
     return {};

@@ -97,7 +97,8 @@ struct Tables {
       event.last = last;
     });
   }
-  // In flight acks that the broker has certainly not looked at go again, while their locks hold.
+  // In flight acks that the broker has certainly not looked at go again, while their locks hold and
+  // nothing of them was acquired anew.
   void return_to_pending(uint32_t row, uint32_t link, Instant now) {
     for (uint32_t i = acks.head(row); i != kNoAck; i = acks.next(i)) {
       if (acks.slot(i).state != AckState::in_flight || acks.lot_of(i).link != link) continue;
