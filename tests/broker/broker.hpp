@@ -219,7 +219,7 @@ class Broker {
   void read_pass(const ShareRequest& q, std::vector<Ready>& ready, bool known) const;
   std::vector<PartAnswer> acquire_all(int id, std::vector<Ready>& ready);
   int64_t acquire_one(int id, const Ready& r, int64_t room, PartAnswer& p);
-  int64_t leave_out_aborted(const Ready& r, std::vector<Acquired>& ranges);
+  void leave_out_aborted(const Ready& r, std::vector<Acquired>& ranges);
   void answer_share_poll(int id, std::vector<PartAnswer> parts);
   void list_parts(const ShareRequest& q, Session* s, std::vector<PartAnswer>& parts) const;
   void handle_fetch(int id, const RequestHeader& h, Reader& in);

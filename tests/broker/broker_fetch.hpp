@@ -150,6 +150,12 @@ inline std::vector<PartAnswer> Broker::acquire_all(int id, std::vector<Ready>& r
   return parts;
 }
 
+inline int64_t offsets_of(const std::vector<Acquired>& ranges) {
+  int64_t sum = 0;
+  for (const Acquired& range : ranges) sum += range.last - range.first + 1;
+  return sum;
+}
+
 inline int64_t Broker::acquire_one(int id, const Ready& r, int64_t room, PartAnswer& p) {
   const ShareRequest& q = conns_.at(id).poll->share;
   AcquireRequest a{};
@@ -160,9 +166,9 @@ inline int64_t Broker::acquire_one(int id, const Ready& r, int64_t room, PartAns
   a.fetch_offset = r.share->state.next_fetch_offset();
   a.now = now_;
   p.acquired = r.share->state.acquire(a, r.slice.spans);
-  int64_t got = 0;
-  for (const Acquired& range : p.acquired) got += range.last - range.first + 1;
-  const int64_t skipped = committed(q) ? leave_out_aborted(r, p.acquired) : 0;
+  const int64_t got = offsets_of(p.acquired);
+  if (committed(q)) leave_out_aborted(r, p.acquired);
+  const int64_t skipped = got - offsets_of(p.acquired);
   if (skipped != 0 && on_skip) on_skip(*q.group, skipped);
   if (p.acquired.empty()) return got;
   size_t from = r.slice.from;
@@ -179,10 +185,8 @@ inline int64_t Broker::acquire_one(int id, const Ready& r, int64_t room, PartAns
   return got;
 }
 
-// read_committed: what was aborted is archived by the broker, the client never hears of it. Answers
-// how many offsets.
-inline int64_t Broker::leave_out_aborted(const Ready& r, std::vector<Acquired>& ranges) {
-  int64_t archived = 0;
+// read_committed: what was aborted is archived by the broker, the client never hears of it.
+inline void Broker::leave_out_aborted(const Ready& r, std::vector<Acquired>& ranges) {
   for (size_t i = r.slice.from; i < r.slice.to; ++i) {
     const LogBatch& b = r.log->batches[i];
     if (!b.aborted) continue;
@@ -195,13 +199,11 @@ inline int64_t Broker::leave_out_aborted(const Ready& r, std::vector<Acquired>& 
         continue;
       }
       r.share->state.archive(first, last);
-      archived += last - first + 1;
       if (a.first < first) kept.push_back({a.first, first - 1, a.count});
       if (last < a.last) kept.push_back({last + 1, a.last, a.count});
     }
     ranges.swap(kept);
   }
-  return archived;
 }
 
 // After epoch 0 a partition is listed when it has records or an error, or is listed the first time.

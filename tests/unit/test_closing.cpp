@@ -239,11 +239,10 @@ TEST_CASE("close ends by its deadline: brokers that stall, are gone, or fail") {
   SUBCASE("a request is in flight whose answer never comes") {
     s.on_answer = [](int, std::string&) { return false; };
   }
-  const auto members = [&] { return s.w.broker.group_coordinator().members("group"); };
   const int64_t took = close_takes(s, 2000);
   CHECK(took >= 0);
   CHECK(took <= 2001);
-  if (leaves) CHECK(members().empty());
+  if (leaves) CHECK(s.w.broker.group_coordinator().members("group").empty());
   CHECK_FALSE(s.consumer().poll(s.now()));
   CHECK(s.consumer().unsettled() == 0);
   check_sums(s.consumer());
@@ -547,9 +546,7 @@ TEST_CASE("repeated subscribe and unsubscribe are harmless") {
 }
 
 TEST_CASE("close does not wait for a leader that is gone, and leaves the group") {
-  minibroker::Config config;
-  config.nodes = 2;
-  world::SceneOf<kshare::kSmallLimits> s(config);
+  world::SceneOf<kshare::kSmallLimits> s(two_nodes());
   s.hold_all();
   s.start(2, 10);
   REQUIRE(s.until_seen(20));

@@ -248,7 +248,7 @@ struct Machine : Explorer {
       if (with_them && company(piece)) piece.may_be = piece.place | gone;
       if (piece.place != flying) continue;
       const AckSlot* const ack = slot_of(piece);  // of a range all offsets fly together
-      piece.anew = piece.anew || (ack != nullptr && ack->first <= last && ack->last() >= first);
+      piece.anew = piece.anew || (ack != nullptr && ack->touches(first, last));
     }
     allow(hit, kUnseen | pending, gone);
     allow(hit, held, lost);

@@ -194,8 +194,8 @@ class AckBuffer {
   void end_flights(uint32_t partition, int64_t first, int64_t last) {
     for (uint32_t i = head(partition); i != kNoAck; i = next(i)) {
       AckSlot& ack = slots_[i];
-      ack.last_flight = ack.last_flight || (ack.state == AckState::in_flight &&
-                                            ack.first <= last && ack.last() >= first);
+      const bool ends = ack.state == AckState::in_flight && ack.touches(first, last);
+      ack.last_flight = ack.last_flight || ends;
     }
   }
   void mark_renew_in_flight(uint32_t index) {

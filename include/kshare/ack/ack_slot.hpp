@@ -48,6 +48,7 @@ struct AckSlot {
   uint8_t commit : 4;    // the commit that waits for it (Commits::tag), 0: none
 
   int64_t last() const { return first + span; }
+  bool touches(int64_t from, int64_t to) const { return first <= to && last() >= from; }
   // Acknowledged, without an answer; `commit` tells whether one has named it.
   bool is_unanswered() const { return state == AckState::pending || state == AckState::in_flight; }
   bool renews() const { return state == AckState::renewing || state == AckState::renew_in_flight; }

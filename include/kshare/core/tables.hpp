@@ -163,8 +163,7 @@ struct Tables {
     }
     if (!touched) return;
     acks.end_flights(row, first, last);
-    lose(row, {Errc::lock_lost, 0},
-         [&](const AckSlot& ack) { return ack.first <= last && ack.last() >= first; });
+    lose(row, {Errc::lock_lost, 0}, [&](const AckSlot& ack) { return ack.touches(first, last); });
   }
 
   // The broker has put this partition out of its memory: what was not handed out is free there, and
