@@ -47,5 +47,6 @@ function(kshare_libc_alone target)
   if(KSHARE_SANITIZE)
     target_link_options(${target} PRIVATE -lstdc++ -lm)  # the sanitizers' own need
   endif()
-  target_link_libraries(${target} PRIVATE c gcc)
+  # Linked statically (-static), glibc and libgcc need each other, and glibc the unwinder.
+  target_link_libraries(${target} PRIVATE -Wl,--start-group c gcc gcc_eh -Wl,--end-group)
 endfunction()

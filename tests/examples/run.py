@@ -3,7 +3,7 @@
 """The examples as programs: kshare_cat's command line and promises, the others against
 kshare_minibroker, that program itself, and that README.md shows the code that is compiled.
 
-    run.py --programs DIR [--broker PATH] [--only PATTERN]
+    run.py --programs DIR [--broker PATH] [--only PATTERN]...
 
 DIR holds the built examples; PATH is kshare_minibroker (default DIR/../tests/kshare_minibroker).
 One line a test, the last one "N passed, N failed, N skipped".
@@ -1078,7 +1078,8 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--programs', '--bin', type=pathlib.Path, required=True)
     parser.add_argument('--broker', type=pathlib.Path)
-    parser.add_argument('--only', default='*', help='tests whose name matches this pattern')
+    parser.add_argument('--only', action='append',
+                        help='tests whose name has this pattern in it; may be repeated')
     options = parser.parse_args()
     folder = options.programs.resolve()
     broker = options.broker or folder.parent / 'tests' / 'kshare_minibroker'
@@ -1087,7 +1088,8 @@ def main():
     passed = failed = skipped = 0
     for function in TESTS:
         name = function.__name__.replace('_', ' ')
-        if not fnmatch.fnmatch(function.__name__, f'*{options.only}*'):
+        if not any(fnmatch.fnmatch(function.__name__, f'*{only}*')
+                   for only in options.only or ['*']):
             continue
         try:
             function(programs)

@@ -63,6 +63,29 @@ def tiny_reads_a_hundred_thousand(live):
     check_settled(live, group, topic)
 
 
+def read_on_arm(live, which):
+    group = live.group('arm')
+    topic = live.shared_topic('hundred-thousand')
+    cat = live.cat(which, group, topic, '-c', '100000', '-f', '%p %o\\n', '-J').succeed(200)
+    report = cat.report()
+    live.note(f'{report["seconds"]} s, {report["reread"]} reread')
+    check_complete(live, topic, cat.pairs())
+    check_clean(report, 100_000)
+    check_settled(live, group, topic)
+
+
+@case('hundred-thousand', alone=True)
+def a_static_aarch64_program_reads_a_hundred_thousand(live):
+    """kshare_cat as an ARM gateway would run it, in an emulator."""
+    read_on_arm(live, 'cat_aarch64')
+
+
+@case('hundred-thousand', alone=True)
+def a_static_armhf_program_reads_a_hundred_thousand(live):
+    """The same with 32 bits."""
+    read_on_arm(live, 'cat_armhf')
+
+
 def read_around_a_large_record(live, which, size, **producer):
     topic = live.topic('large')
     records = [{'value': f'small {i}'} for i in range(21)]

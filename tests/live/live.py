@@ -18,6 +18,8 @@ PROGRAMS = {
     'worker_tiny': ('worker-tiny', 'the same with Tiny limits'),
     'worker_2_links': ('worker-2-links', 'the same with Default limits but for links_max'),
     'worker_3_links': ('worker-3-links', 'the same'),
+    'cat_aarch64': ('cat-aarch64', 'kshare-cat for 64-bit ARM, behind its emulator'),
+    'cat_armhf': ('cat-armhf', 'the same for 32-bit ARM'),
     'explicit_ack': ('explicit-ack', 'the example'),
 }
 

@@ -4,6 +4,7 @@
 
     run.py --kshare-cat PATH --kshare-cat-tiny PATH --explicit-ack PATH --worker PATH
            --worker-tiny PATH --worker-2-links PATH --worker-3-links PATH
+           --cat-aarch64 'EMULATOR PATH' --cat-armhf 'EMULATOR PATH'
            [--only PATTERN] [--kafka VERSION]
 
 Without --kafka every supported release has its turn: one of them with all the tests, the others
