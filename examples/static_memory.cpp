@@ -33,6 +33,7 @@ struct Parts {
       {"record store", sizeof(Storage::store)},
       {"store slots", sizeof(Storage::slots)},
       {"acknowledgements", sizeof(Storage::acks)},
+      {"commits", sizeof(Storage::commits)},
       {"lots", sizeof(Storage::lots)},
       {"partitions", sizeof(Storage::partitions) + sizeof(Storage::lists)},
       {"topics", sizeof(Storage::topics) + sizeof(Storage::topic_names)},

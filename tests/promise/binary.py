@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""minimal.cpp as firmware, -Os and libc alone: the symbols it names, where its memory lies, what it
-costs, on x86-64 (gcc, clang) and 32-bit ARM."""
+"""minimal.cpp as firmware, -Os and libc alone: the symbols it names and where its memory lies, on
+x86-64 (gcc, clang) and 32-bit ARM. What it costs is told by tests/footprint/run.py."""
 import pathlib
 import sys
 import tempfile
@@ -14,22 +14,10 @@ from toolchain import ARMHF, CLANG, GCC
 DATA_BYTES_MAX = 512  # vtable pointers and such; a table with a non-zero start would be far above
 
 
-def grouped(sections):
-    """text, rodata, data, bss in bytes."""
-    groups = dict.fromkeys(('text', 'rodata', 'data', 'bss'), 0)
-    for name, size in sections.items():
-        # .data.rel.ro is constant once it is loaded, but it is memory, not flash.
-        group = name.split('.')[1] if name.startswith('.') else ''
-        if group in groups:
-            groups[group] += size
-    return groups
-
-
-def cost(tools, minimal, empty):
-    """What kshare adds to an empty program."""
-    with_it = grouped(toolchain.sections(tools, minimal))
-    without = grouped(toolchain.sections(tools, empty))
-    return {group: with_it[group] - without[group] for group in with_it}
+def data_bytes(sections):
+    """What is copied from flash to RAM before main()."""
+    return sum(size for name, size in sections.items()
+               if name.startswith('.data') and not name.startswith('.data.rel.ro'))
 
 
 def check_symbols(out, tools, minimal):
@@ -39,17 +27,17 @@ def check_symbols(out, tools, minimal):
               forbidden.among(inside + linked), f'{len(inside)} symbols')
 
 
-def check_memory(out, tools, minimal, data_bytes):
+def check_memory(out, tools, minimal):
+    sections = toolchain.sections(tools, f'{minimal}.o')
     kinds = {name: kind for kind, name in toolchain.symbols(tools, f'{minimal}.o')}
     places = [kind for name, kind in kinds.items() if 'storage' in name and kind in 'bBdDrR']
     problems = [] if places and set(places) <= set('bB') else [f'Storage lies in {places}, not b']
-    if data_bytes > DATA_BYTES_MAX:
-        problems.append(f'{data_bytes} bytes of .data, at most {DATA_BYTES_MAX}')
-    if any(name.startswith(('.init_array', '.ctors'))
-           for name in toolchain.sections(tools, f'{minimal}.o')):
+    if data_bytes(sections) > DATA_BYTES_MAX:
+        problems.append(f'{data_bytes(sections)} bytes of .data, at most {DATA_BYTES_MAX}')
+    if any(name.startswith(('.init_array', '.ctors')) for name in sections):
         problems.append('a static object is built at start-up, not at compile time')
     out.check(f'Storage is in .bss, .data is small, {tools.name}', problems,
-              f'.data {data_bytes} bytes')
+              f'.data {data_bytes(sections)} bytes')
 
 
 def check_values(out, tools):
@@ -60,23 +48,18 @@ def check_values(out, tools):
 
 
 def check_toolchain(out, tools, directory):
-    """All of it for one compiler; what kshare costs there, or None."""
-    here = out.root / 'tests/promise'
-    name = tools.name.replace(' ', '-')
-    minimal, empty = directory / f'minimal-{name}', directory / f'empty-{name}'
+    """All of it for one compiler."""
+    minimal = directory / f'minimal-{tools.name.replace(" ", "-")}'
     if not toolchain.present(tools):
         out.skip(f'minimal.cpp, {tools.name}', f'no {tools.cxx} (package {tools.package})')
-        return None
-    problems = toolchain.build(tools, out.root, here / 'minimal.cpp', minimal)
-    problems += toolchain.build(tools, out.root, here / 'empty.cpp', empty)
+        return
+    problems = toolchain.build(tools, out.root, out.root / 'tests/promise/minimal.cpp', minimal)
     out.check(f'builds with libc alone, {tools.name}', problems)
     if problems:
-        return None
-    bytes_used = cost(tools, minimal, empty)
+        return
     check_symbols(out, tools, minimal)
-    check_memory(out, tools, minimal, bytes_used['data'])
+    check_memory(out, tools, minimal)
     check_values(out, tools)
-    return bytes_used
 
 
 def main():
@@ -84,16 +67,9 @@ def main():
     if not (out.include / 'kshare/consumer.hpp').exists():
         out.skip('minimal.cpp', 'no consumer.hpp')
         return out.finish()
-    rows = []
     with tempfile.TemporaryDirectory() as name:
         for tools in [GCC, CLANG] if out.quick else [GCC, CLANG, ARMHF]:
-            bytes_used = check_toolchain(out, tools, pathlib.Path(name))
-            if bytes_used:
-                rows.append((tools.name, bytes_used))
-    print(f'      {"bytes, -Os, kTinyLimits":26}' +
-          ''.join(f'{group:>10}' for group in ('text', 'rodata', 'data', 'bss')))
-    for name, bytes_used in rows:
-        print(f'      {name:26}' + ''.join(f'{size:10}' for size in bytes_used.values()))
+            check_toolchain(out, tools, pathlib.Path(name))
     return out.finish()
 
 

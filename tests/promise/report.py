@@ -18,12 +18,15 @@ def is_source(path):
 class Report:
     """check() and skip() print a line each; finish() the counts, and it gives the exit code."""
 
-    def __init__(self, description):
+    def __init__(self, description, add_options=None):
         parser = argparse.ArgumentParser(description=description)
+        if add_options:
+            add_options(parser)
         parser.add_argument('--root', type=pathlib.Path, help='the tree to look at')
         parser.add_argument('--quick', action='store_true', help='the part for the inner loop')
         parser.add_argument('--strict', action='store_true', help='what is missing fails')
         options = parser.parse_args()
+        self.options = options
         self.root = (options.root or HOME).resolve()
         self.include = self.root / 'include'
         self.quick = options.quick

@@ -93,7 +93,6 @@ int main(int count, char**) {
   return static_cast<int>(kshare::first(storage));
 }
 ''',
-    'tests/promise/empty.cpp': SPDX + 'int main() { return 0; }\n',
     VALUES: SPDX + '''#include "kshare/kshare.hpp"
 static_assert(sizeof(kshare::Storage) == 65536);
 ''',

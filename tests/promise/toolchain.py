@@ -17,7 +17,7 @@ ARMHF = Toolchain('armhf gcc', 'arm-linux-gnueabihf-g++', 'arm-linux-gnueabihf-'
 NO_RUNTIME = ['-fno-exceptions', '-fno-rtti']
 # Smallest code, nothing that is not used, no libstdc++.
 DEVICE = ['-std=c++17', '-Os', *NO_RUNTIME, '-ffunction-sections', '-fdata-sections',
-          '-fno-asynchronous-unwind-tables', '-fno-pie']
+          '-fno-asynchronous-unwind-tables', '-fno-unwind-tables', '-fno-pie']
 DEVICE_LINK = ['-no-pie', '-Wl,--gc-sections', '-nodefaultlibs', '-lc', '-lgcc']
 TLS_HEADERS = 'kshare/net/mbedtls.hpp'
 
