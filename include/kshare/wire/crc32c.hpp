@@ -180,6 +180,7 @@ class Crc32c {
 
   // The octets may come in pieces of any size, empty ones too.
   void update(Bytes bytes) {
+    static_cast<void>(cpu_);  // of use to some builds only; gcc 11 knows no [[maybe_unused]] member
 #if defined(KSHARE_CRC32C_ASK_CPU)
     if (cpu_ == Cpu::unknown) cpu_ = crc32c_hardware_usable() ? Cpu::able : Cpu::unable;
     value_ = cpu_ == Cpu::able ? crc32c_hardware(value_, bytes.data, bytes.size)
@@ -198,7 +199,7 @@ class Crc32c {
   enum class Cpu : uint8_t { unknown, able, unable };
 
   uint32_t value_ = 0;
-  [[maybe_unused]] Cpu cpu_ = Cpu::unknown;  // always here: compiler flags must not change a layout
+  Cpu cpu_ = Cpu::unknown;  // always here: compiler flags must not change a layout
 };
 
 // Of one piece; for many, Crc32c remembers what the CPU can do.
