@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <string_view>
 
 #include "kshare/base/assert.hpp"
@@ -37,6 +38,12 @@ struct Span {
     return {reinterpret_cast<const char*>(data), size};
   }
 };
+
+// `object` as it is made, in place: assigning T{} would first make one on the stack.
+template <typename T>
+T& make_anew(T& object) {
+  return *::new (static_cast<void*>(&object)) T{};
+}
 
 using Bytes = Span<const uint8_t>;
 using MutableBytes = Span<uint8_t>;

@@ -23,8 +23,6 @@ class Control {
  public:
   static constexpr int64_t kSearchMsMax = 2000;  // for a coordinator that is lost while closing
 
-  void attach() { *this = Control{}; }
-
   Member member{};
   Discovery discovery{};
 

@@ -11,6 +11,7 @@
 #define KSHARE_CORE_ENGINE_HPP
 
 #include <cstdint>
+#include <new>
 #include <string_view>
 
 #include "kshare/core/address.hpp"
@@ -26,7 +27,22 @@ namespace kshare {
 
 class Engine {
  public:
-  explicit Engine(const Memory& memory) : memory_(memory) {}
+  // Apart, as start() makes everything anew with it: nothing of an earlier life is left.
+  __attribute__((noinline)) explicit Engine(const Memory& memory) : memory_(memory) {
+    Shared& shared = tables_.shared;
+    shared.limits = memory_.limits;
+    shared.events.attach(memory_.events);
+    shared.words = memory_.error_text;
+    tables_.store.attach(memory_.slots, memory_.store, memory_.limits->slot_bytes());
+    tables_.lots.attach(memory_.lots, memory_.lists);
+    tables_.acks.attach(memory_.acks, memory_.commits, tables_.lots, tables_.store);
+    tables_.topology.attach(memory_.topics, memory_.topic_names, memory_.brokers, memory_.hosts,
+                            memory_.partitions, tables_.lots);
+    memory_.make_peers();
+    leaders_.attach(memory_.peers);
+    locks_.attach(memory_.peers);
+    custody_.attach(memory_.peers);
+  }
 
   uint32_t link_count() const { return memory_.peers.size; }
   Link& link(uint32_t i) { return memory_.peers[i].link; }
@@ -42,8 +58,9 @@ class Engine {
   Status start(const Options& options, const uint8_t (&entropy)[24]) {
     if (tables_.shared.started) return {Errc::already_running, 0};
     KSHARE_ASSERT(*memory_.user == nullptr || *memory_.user == this);
+    const Memory memory = memory_;
+    ::new (static_cast<void*>(this)) Engine(memory);
     *memory_.user = this;
-    attach();
     const Status checked = keep_options(options, memory_, tables_.shared);
     if (!checked.ok()) {
       tables_.shared.keep(checked);
@@ -231,34 +248,6 @@ class Engine {
 
  private:
   static constexpr int64_t kLeaveMs = 500;  // before the end of the time to close
-
-  void attach() {
-    tables_ = Tables{};
-    Shared& shared = tables_.shared;
-    shared.limits = memory_.limits;
-    shared.events.attach(memory_.events);
-    shared.words = memory_.error_text;
-    tables_.store.attach(memory_.slots, memory_.store, memory_.limits->slot_bytes());
-    tables_.lots.attach(memory_.lots, memory_.lists);
-    tables_.acks.attach(memory_.acks, memory_.commits, tables_.lots, tables_.store);
-    tables_.topology.attach(memory_.topics, memory_.topic_names, memory_.brokers, memory_.hosts,
-                            memory_.partitions, tables_.lots);
-    for (uint32_t i = 0; i < memory_.peers.size; ++i) {
-      const uint32_t receive = memory_.limits->receive_window_bytes;
-      const uint32_t send = memory_.limits->send_window_bytes;
-      memory_.peers[i] = Peer{};
-      memory_.peers[i].link.attach({memory_.receive_windows + i * receive, receive},
-                                   {memory_.send_windows + i * send, send}, i);
-    }
-    control_.attach();
-    leaders_.attach(memory_.peers);
-    locks_.attach(memory_.peers);
-    custody_.attach(memory_.peers);
-    closing_ = false;
-    now_ = Instant{};
-    current_ = RecordId{};
-    news_ = true;
-  }
 
   Status check_names(Span<const std::string_view> names) const {
     uint32_t bytes = 0;

@@ -25,13 +25,11 @@ namespace kshare {
 class Leaders {
  public:
   void attach(Span<Peer> peers) {
-    *this = Leaders{};
     peers_ = peers;
     rota_.attach(peers);
     for (uint32_t i = 1; i < peers_.size; ++i) {
       peers_[i].session.attach(i);
       peers_[i].intake.attach(i);
-      peers_[i].acks_since = kNever;
     }
   }
 

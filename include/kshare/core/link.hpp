@@ -32,9 +32,8 @@ class Link {
   // A broker that says more is asked again after this: no answer can mute a link for good.
   static constexpr int16_t kThrottleMsMax = 30000;
 
-  // `index`: which of the consumer's links it is.
+  // Once. `index`: which of the consumer's links it is.
   void attach(MutableBytes receive, MutableBytes send, uint32_t index = 0) {
-    *this = Link{};
     index_ = static_cast<uint8_t>(index);
     send_ = send;
     reader_.attach(receive.data, receive.size);

@@ -18,10 +18,7 @@ class Rota {
  public:
   static constexpr int64_t kTurnMs = 1000;
 
-  void attach(Span<Peer> peers) {
-    *this = Rota{};
-    peers_ = peers;
-  }
+  void attach(Span<Peer> peers) { peers_ = peers; }
 
   // Some leader has had to wait for a link lately.
   bool crowded(Instant now) const { return now < crowded_until_; }

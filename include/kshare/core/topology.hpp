@@ -69,9 +69,9 @@ class Topology {
     lots_ = &lots;
     names_used_ = assigned_ = 0;
     leftovers_ = false;
-    for (TopicRow& row : topics_) row = TopicRow{};
-    for (BrokerRow& row : brokers_) row = BrokerRow{};
-    for (PartitionRow& row : partitions) row = PartitionRow{};
+    for (TopicRow& row : topics_) make_anew(row);
+    for (BrokerRow& row : brokers_) make_anew(row);
+    for (PartitionRow& row : partitions) make_anew(row);
   }
 
   // ---- Topics.
@@ -139,7 +139,7 @@ class Topology {
     topics_[row].id = id;
     if (same != kNoRow && same != row) {
       repoint(same, row);
-      topics_[same] = TopicRow{};
+      make_anew(topics_[same]);
     }
     return true;
   }
@@ -290,7 +290,7 @@ class Topology {
   }
   void forget_brokers() {
     kept_broker_ = -1;
-    for (BrokerRow& row : brokers_) row = BrokerRow{};
+    for (BrokerRow& row : brokers_) make_anew(row);
     for (PartitionRow& row : partitions_) row.leader = row.leader_epoch = -1;
   }
 
@@ -301,12 +301,12 @@ class Topology {
       const PartitionLists& lists = lots_->lists(i);
       if (row.used && !row.assigned && !row.arriving && row.sessions == 0 && lists.lots == 0 &&
           lists.acks_head == 0 && lists.lost == 0) {
-        row = PartitionRow{};
+        make_anew(row);
       }
     }
     while (partitions_.size != 0 && !partitions_[partitions_.size - 1].used) --partitions_.size;
     for (uint32_t i = 0; i < topics_.size; ++i) {
-      if (topics_[i].used && !topics_[i].subscribed && !is_referred_to(i)) topics_[i] = TopicRow{};
+      if (topics_[i].used && !topics_[i].subscribed && !is_referred_to(i)) make_anew(topics_[i]);
     }
   }
 
@@ -323,10 +323,10 @@ class Topology {
     while (at < partitions_.size && partitions_[at].used) ++at;
     if (at == partitions_max_) return kNoRow;
     if (at == partitions_.size) ++partitions_.size;
-    partitions_[at] = PartitionRow{};
-    partitions_[at].used = true;
-    partitions_[at].topic = static_cast<uint16_t>(topic_row);
-    partitions_[at].index = index;
+    PartitionRow& row = make_anew(partitions_[at]);
+    row.used = true;
+    row.topic = static_cast<uint16_t>(topic_row);
+    row.index = index;
     return at;
   }
   bool is_referred_to(uint32_t topic_row) const {
