@@ -186,23 +186,21 @@ class Control {
     discovery.encode(out, tables);
     discovery.begin_answer();
     decoder_.metadata.begin(link.version(Api::metadata));
-    link.send(out, Api::metadata, now, tables.shared.options.request_timeout_ms, tables.shared);
+    link.send(out, now, tables.shared);
   }
   void send_search(Link& link, Tables& tables, Instant now) {
     Writer out = link.begin(Api::find_coordinator, tables.shared);
     member.begin_search(out, tables.shared);
     decoder_.search.begin(tables.shared.sink());
     found_ = -1;
-    link.send(out, Api::find_coordinator, now, tables.shared.options.request_timeout_ms,
-              tables.shared);
+    link.send(out, now, tables.shared);
   }
   void send_heartbeat(Link& link, Tables& tables, Instant now) {
     Writer out = link.begin(Api::share_group_heartbeat, tables.shared);
     member.encode_heartbeat(out, tables.topology, tables.shared);
     decoder_.heartbeat.begin(tables.shared.sink());
     ++tables.shared.stats.heartbeats;
-    link.send(out, Api::share_group_heartbeat, now, tables.shared.options.request_timeout_ms,
-              tables.shared, member.epoch_to_send());
+    link.send(out, now, tables.shared, 0, member.epoch_to_send());
   }
 
   bool read_search(Link& link, Tables& tables) {

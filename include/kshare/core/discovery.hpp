@@ -124,8 +124,7 @@ class Discovery {
     refresh(now + tables.shared.options.metadata_max_age_ms);  // unless it is wanted earlier
   }
   void retry(Instant now, Shared& shared) {
-    refresh(now + shared.retry_ms(attempts_));
-    if (attempts_ < 16) ++attempts_;
+    refresh(shared.next_try(attempts_, now));
   }
 
   static constexpr int64_t kUnplacedRetryMs = 30000;

@@ -104,8 +104,8 @@ class Member {
     }
     report(answer.error(), answer.words(), shared);
     const bool refused = answer.error() == kafka::kGroupAuthorizationFailed;
-    search_at_ = now + shared.retry_ms(refused ? 16 : search_attempts_);
-    if (search_attempts_ < 16) ++search_attempts_;
+    search_at_ = shared.next_try(search_attempts_, now);
+    if (refused) search_at_ = now + shared.retry_ms(16);
     return false;
   }
 
@@ -234,8 +234,7 @@ class Member {
       return;
     }
     names_due_ = true;
-    heartbeat_at_ = earlier(heartbeat_at_, now + shared.retry_ms(crowded_));
-    if (crowded_ < 16) ++crowded_;
+    heartbeat_at_ = earlier(heartbeat_at_, shared.next_try(crowded_, now));
   }
 
   // When the next heartbeat is due: at the broker's interval; sooner while the assignment is empty.
@@ -253,8 +252,7 @@ class Member {
   }
 
   void retry(Instant now, Shared& shared) {
-    heartbeat_at_ = now + shared.retry_ms(attempts_);
-    if (attempts_ < 16) ++attempts_;
+    heartbeat_at_ = shared.next_try(attempts_, now);
   }
 
   void rejoin(Status why, Instant now, Topology& topology, Shared& shared) {
@@ -275,9 +273,7 @@ class Member {
     switch (code) {
       case kafka::kCoordinatorNotAvailable:
       case kafka::kNotCoordinator:
-        forget_coordinator(now + shared.retry_ms(attempts_), shared);
-        if (attempts_ < 16) ++attempts_;
-        return;
+        return forget_coordinator(shared.next_try(attempts_, now), shared);
       case kafka::kCoordinatorLoadInProgress:
       case kafka::kRequestTimedOut:
       case kafka::kNetworkException:

@@ -96,6 +96,12 @@ struct Shared {
     return backoff_ms(attempt, static_cast<uint32_t>(options.retry_backoff_ms),
                       static_cast<uint32_t>(options.retry_backoff_max_ms), random);
   }
+  // After one more failure: when to try again.
+  Instant next_try(uint8_t& attempts, Instant now) {
+    const Instant at = now + retry_ms(attempts);
+    if (attempts < 16) ++attempts;
+    return at;
+  }
   int64_t reconnect_ms(uint32_t attempt) {
     return backoff_ms(attempt, static_cast<uint32_t>(options.reconnect_backoff_ms),
                       static_cast<uint32_t>(options.reconnect_backoff_max_ms), random);

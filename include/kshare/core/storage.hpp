@@ -57,6 +57,9 @@ struct Peer {
   }
 };
 
+// The links to partition leaders: all but the first, which is the control link.
+inline Span<Peer> leader_links(Span<Peer> peers) { return {peers.data + 1, peers.size - 1}; }
+
 // Room for `count` objects, without a constructor: a static one stays in .bss. Whoever the span is
 // given to makes them.
 template <typename T, uint32_t count>
