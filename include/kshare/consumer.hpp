@@ -28,7 +28,7 @@ class ShareConsumer {
  public:
   template <const Limits& L>
   ShareConsumer(Storage<L>& its_storage, TransportPool& its_pool)
-      : engine_(Memory::of(its_storage)), pool_(&its_pool) {
+      : pool_(&its_pool), engine_(Memory::of(its_storage)) {
     KSHARE_ASSERT(its_pool.size() >= L.links_max);
   }
   ShareConsumer(const ShareConsumer&) = delete;
@@ -279,13 +279,13 @@ class ShareConsumer {
     return false;
   }
 
-  Engine engine_;
-  TransportPool* pool_;
+  bool woken_ = true;
+  uint32_t readable_ = 0;  // bit i: wake(i)
   Instant last_poll_{-1};
   Instant deadline_{};
   Instant looked_at_{-1};
-  uint32_t readable_ = 0;  // bit i: wake(i)
-  bool woken_ = true;
+  TransportPool* pool_;
+  Engine engine_;
 };
 
 }  // namespace kshare

@@ -174,7 +174,7 @@ class Control {
     const Address here = address(link.target(), tables);
     const Address there = address(wanted, tables);
     if (there.host.empty()) return;
-    if (link.ready() && here.host == there.host && here.port == there.port) {
+    if (link.ready() && here.port == there.port && same_text(here.host, there.host)) {
       link.name_target(wanted);
     } else {
       link.set_target(wanted, now, tables.shared);

@@ -115,7 +115,7 @@ class Discovery {
     answered_ = true;
     wanted_since_ = kNever;
     if (unplaced_ != 0 && !told_unplaced_) {
-      tables.shared.events.push(EventType::leaders_too_many).value = unplaced_;
+      tables.shared.tell(EventType::leaders_too_many, static_cast<int32_t>(unplaced_));
     }
     told_unplaced_ = unplaced_ != 0;
     if (unplaced_ != 0) return refresh(now + kUnplacedRetryMs);  // asking brings no room

@@ -266,7 +266,10 @@ class Engine {
     if (its.state() == LinkState::negotiating) {
       const Link::Negotiation result = its.negotiate(now_, tables_.shared);
       if (result == Link::Negotiation::ready) on_ready(i);
-      if (result == Link::Negotiation::too_old) refuse_broker();
+      if (result == Link::Negotiation::too_old) {
+        refuse_broker("the broker does not offer share groups as of Kafka 4.1 (ShareFetch "
+                      "version 1)");
+      }
       if (result == Link::Negotiation::groups_off) tables_.shared.fail_groups_off(0);
       if (result == Link::Negotiation::misdirected) {
         lost(i, {Errc::broker_error, kafka::kRebootstrapRequired});
@@ -292,18 +295,15 @@ class Engine {
   void on_ready(uint32_t i) {
     const bool limited = tables_.shared.options.acquire_mode == AcquireMode::record_limit;
     if (limited && !link(i).can_renew()) {
-      tables_.shared.say("share.acquire.mode=record_limit needs Kafka 4.2 or later (ShareFetch "
-                         "version 2)");
-      return tables_.shared.fail({Errc::unsupported_broker, 0});
+      return refuse_broker("share.acquire.mode=record_limit needs Kafka 4.2 or later (ShareFetch "
+                           "version 2)");
     }
     Event& event = tables_.shared.events.push(EventType::connected);
     event.node = link(i).target();
     set_address(event, i);
   }
-  void refuse_broker() {
-    tables_.shared.say("the broker does not offer share groups as of Kafka 4.1 (ShareFetch "
-                       "version 1)");
-    tables_.shared.fail({Errc::unsupported_broker, 0});
+  void refuse_broker(const char* words) {
+    tables_.shared.fail({Errc::unsupported_broker, 0}, words);
   }
   void tell_lost(uint32_t i, bool established, Status why) {
     Event& event = tables_.shared.events.push(
@@ -370,18 +370,18 @@ class Engine {
     return true;
   }
 
+  bool closing_ = false;
+  bool news_ = true;
+  bool moved_ = false;  // records have gone out since next() answered false
+  RecordId current_{};  // implicit mode: what the next next() accepts
+  Instant now_{};
+  Instant close_at_{};
   Memory memory_;
   Tables tables_{};
   Control control_{};
   Leaders leaders_{};
   Locks locks_{};
   Custody custody_{};
-  Instant now_{};
-  Instant close_at_{};
-  RecordId current_{};  // implicit mode: what the next next() accepts
-  bool closing_ = false;
-  bool news_ = true;
-  bool moved_ = false;  // records have gone out since next() answered false
 };
 
 }  // namespace kshare

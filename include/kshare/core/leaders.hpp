@@ -60,8 +60,7 @@ class Leaders {
       if (peer.link.can_send(now)) send_next({peer, tables, now});
       wait(peer.link.deadline(now));
     }
-    for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
-      const PartitionRow& row = tables.topology.partition(i);
+    for (const PartitionRow& row : tables.topology.partitions()) {
       if (row.assigned && row.retry_at > now) wait(row.retry_at);
     }
     return wake_;

@@ -220,7 +220,7 @@ class Link {
         case ApiVersionsDecoder::Item::none: return Negotiation::unfinished;
         case ApiVersionsDecoder::Item::range: note_range(); break;
         case ApiVersionsDecoder::Item::feature:
-          if (hello_.feature() == "share.version") share_level_ = hello_.level();
+          if (same_text(hello_.feature(), "share.version")) share_level_ = hello_.level();
           break;
         case ApiVersionsDecoder::Item::end:
           if (!end_answer(0, now)) return Negotiation::unfinished;

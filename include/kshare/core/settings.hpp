@@ -16,7 +16,7 @@
 namespace kshare {
 namespace settings {
 
-inline Status bad(Shared& shared, std::string_view words) {
+inline Status bad(Shared& shared, const char* words) {
   shared.say(words);
   return {Errc::bad_option, 0};
 }

@@ -26,6 +26,15 @@ namespace kshare {
 
 // One connection with what belongs to it.
 struct Peer {
+  // What is asked for most lies in front, where short instructions reach it.
+  bool ending = false;      // the session is to be ended; opened again unless leaving
+  bool leaving = false;     // the link is to be free for another leader
+  bool renewed_last = false;  // the last request renewed locks
+  bool recovering = false;  // the connection was lost with records acquired, perhaps unseen
+  bool parked = false;      // a long poll was lost; until brief_until it may go on at the broker
+  uint8_t reread_attempts = 0;
+  uint8_t quick_answers = 0;
+  int32_t wait_ms = 0;      // MaxWaitMs of the ShareFetch that is out
   Link link{};
   Session session{};
   Intake intake{};
@@ -35,14 +44,6 @@ struct Peer {
   Instant since{};          // when its turn began, or when it began to leave
   Instant recover_until{};  // so long the session waits for the application before it is ended
   Instant brief_until{};    // long polls are short: records just freed do not wake them
-  int32_t wait_ms = 0;      // MaxWaitMs of the ShareFetch that is out
-  uint8_t reread_attempts = 0;
-  uint8_t quick_answers = 0;
-  bool ending = false;      // the session is to be ended; opened again unless leaving
-  bool leaving = false;     // the link is to be free for another leader
-  bool renewed_last = false;  // the last request renewed locks
-  bool recovering = false;  // the connection was lost with records acquired, perhaps unseen
-  bool parked = false;      // a long poll was lost; until brief_until it may go on at the broker
 
   bool is_polling() const {
     return link.busy() && link.request() == Api::share_fetch && wait_ms > 0;
