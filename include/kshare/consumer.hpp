@@ -224,13 +224,13 @@ class ShareConsumer {
       transport.close();
       link.closed();
     }
-    if (link.wants_open(now)) open(i, transport, now);
+    if (link.wants_open(now)) open(link, transport, now);
     if (link.state() == LinkState::opening) {
       const IoResult result = transport.advance(now);
-      if (result.io == Io::done) engine_.connected(i);
-      if (result.io == Io::failed || result.io == Io::closed) engine_.lost(i, result.status);
+      if (result.io == Io::done) engine_.connected(link);
+      else if (result.io != Io::pending) lost(link, result);
     }
-    if (link.has_unread()) engine_.received(i, 0);  // it may have waited for the codec
+    if (link.has_unread()) engine_.received(link, 0);  // it may have waited for the codec
     if (!readable) return false;
     uint32_t taken = 0;
     while (link.state() == LinkState::negotiating || link.state() == LinkState::ready) {
@@ -239,22 +239,21 @@ class ShareConsumer {
       const IoResult result = transport.read(space);
       if (result.io == Io::pending || (result.io == Io::done && result.count == 0)) return false;
       if (result.io != Io::done) {
-        engine_.lost(i, result.io == Io::closed ? Status{Errc::disconnected, 0} : result.status);
+        lost(link, result);
         return true;
       }
-      engine_.received(i, result.count);
+      engine_.received(link, result.count);
       taken += result.count;
       if (taken >= engine_.shared().limits->work_bytes) return true;
       if (result.count < space.size) break;
     }
     return transport.interest().ready_now;
   }
-  void open(uint32_t i, Transport& transport, Instant now) {
-    const Address where = engine_.address(i);
-    engine_.opening(i);
+  void open(Link& link, Transport& transport, Instant now) {
+    const Address where = engine_.opening(link);
     const Status opened = where.host.empty() ? Status{Errc::bad_address, 0}
                                              : transport.open({where.host, where.port}, now);
-    if (!opened.ok()) engine_.lost(i, opened);
+    if (!opened.ok()) engine_.lost(link, opened);
   }
   void send(uint32_t i, Instant now) {
     Link& link = engine_.link(i);
@@ -268,11 +267,13 @@ class ShareConsumer {
       if (result.io == Io::pending) return;
       if (result.io != Io::done) {
         woken_ = true;
-        return engine_.lost(i, result.io == Io::closed ? Status{Errc::disconnected, 0}
-                                                       : result.status);
+        return lost(link, result);
       }
       link.sent(result.count, engine_.shared());
     }
+  }
+  void lost(Link& link, const IoResult& result) {
+    engine_.lost(link, result.io == Io::closed ? Status{Errc::disconnected, 0} : result.status);
   }
   bool shut() {
     for (uint32_t i = 0; i < engine_.link_count(); ++i) pool_->transport(i).close();

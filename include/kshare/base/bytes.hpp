@@ -62,6 +62,12 @@ inline int64_t load_be64(const uint8_t* p) {
   return static_cast<int64_t>((static_cast<uint64_t>(load_be32(p)) << 32) | load_be32(p + 4));
 }
 
+// A text of ours, whose length is known where it is written.
+template <size_t N>
+constexpr std::string_view literal(const char (&text)[N]) {
+  return {text, N - 1};
+}
+
 // Copies as much of `from` as fits into to[0..room) and answers how many characters that was.
 inline uint32_t copy_text(char* to, uint32_t room, std::string_view from) {
   const uint32_t count = from.size() < room ? static_cast<uint32_t>(from.size()) : room;

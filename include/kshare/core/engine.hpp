@@ -67,10 +67,8 @@ class Engine {
       *memory_.user = nullptr;
       return checked;
     }
-    uint8_t id[16];
-    std::memcpy(id, entropy, sizeof id);
-    tables_.acks.number_from(load_be32(id));
-    encode_member_id(id, tables_.shared.member_id);
+    tables_.acks.number_from(load_be32(entropy));
+    encode_member_id(entropy, tables_.shared.member_id);
     uint64_t seed = 0;
     std::memcpy(&seed, entropy + 16, sizeof seed);
     tables_.shared.random.seed(seed);
@@ -133,7 +131,7 @@ class Engine {
     }
     tables_.shared.stats.events_lost = tables_.shared.events.lost();
     for (uint32_t i = 0; heard && i < link_count(); ++i) {
-      if (link(i).timed_out(now_)) lost(i, {Errc::timed_out, 0});
+      if (link(i).timed_out(now_)) lost(link(i), {Errc::timed_out, 0});
     }
     control_.member.expire(now_);
     locks_.on_poll(now_);
@@ -152,28 +150,26 @@ class Engine {
   Instant acks_due() const { return leaders_.acks_due(tables_, now_); }
 
   // ---- The transports' side.
-  Address address(uint32_t i) const { return Control::address(link(i).target(), tables_); }
-  void opening(uint32_t i) {
-    if (link(i).attempts() != 0) ++tables_.shared.stats.reconnects;
-    link(i).on_opening(now_, tables_.shared.options.connection_setup_timeout_ms, tables_.shared);
+  Address address(const Link& its) const { return Control::address(its.target(), tables_); }
+  // Answers where to.
+  Address opening(Link& its) {
+    if (its.attempts() != 0) ++tables_.shared.stats.reconnects;
+    its.on_opening(now_, tables_.shared.options.connection_setup_timeout_ms, tables_.shared);
+    return address(its);
   }
-  void connected(uint32_t i) { link(i).on_connected(now_, tables_.shared); }
-  // New bytes are in the receive window of link i.
-  void received(uint32_t i, uint32_t count) {
-    Link& its = link(i);
+  void connected(Link& its) { its.on_connected(now_, tables_.shared); }
+  // New bytes are in the receive window.
+  void received(Link& its, uint32_t count) {
     its.received(count, now_, tables_.shared);
-    while (its.in_answer()) {
-      if (!read(i)) break;
-    }
-    if (its.reader().malformed()) lost(i, {Errc::malformed, 0});
+    if (its.in_answer()) read(its);
+    if (its.reader().malformed()) lost(its, {Errc::malformed, 0});
   }
-  void lost(uint32_t i, Status why) {
-    Link& its = link(i);
+  void lost(Link& its, Status why) {
     if (its.state() == LinkState::idle || its.state() == LinkState::waiting) return;
-    const bool established = its.ready();
-    tell_lost(i, established, why);
+    tell_lost(its, why);
     const bool was_asking = its.busy();
     const Api asked = its.request();
+    const uint32_t i = its.index();
     if (i != 0) leaders_.on_lost(i, tables_);
     its.on_lost(now_, tables_.shared, why);
     if (i == 0) {
@@ -260,22 +256,21 @@ class Engine {
     return {};
   }
 
-  // True if the answer is complete and the next may follow.
-  bool read(uint32_t i) {
-    Link& its = link(i);
+  void read(Link& its) {
+    const uint32_t i = its.index();
     if (its.state() == LinkState::negotiating) {
       const Link::Negotiation result = its.negotiate(now_, tables_.shared);
-      if (result == Link::Negotiation::ready) on_ready(i);
+      if (result == Link::Negotiation::ready) on_ready(its);
       if (result == Link::Negotiation::too_old) {
         refuse_broker("the broker does not offer share groups as of Kafka 4.1 (ShareFetch "
                       "version 1)");
       }
       if (result == Link::Negotiation::groups_off) tables_.shared.fail_groups_off(0);
       if (result == Link::Negotiation::misdirected) {
-        lost(i, {Errc::broker_error, kafka::kRebootstrapRequired});
+        lost(its, {Errc::broker_error, kafka::kRebootstrapRequired});
         control_.misdirected(link(0), tables_, now_);
       }
-      return false;
+      return;
     }
     if (i == 0) {
       control_.read(its, tables_, now_);
@@ -290,30 +285,27 @@ class Engine {
       give_back_revoked();
       locks_.plan(tables_, now_);
     }
-    return false;
   }
-  void on_ready(uint32_t i) {
+  void on_ready(const Link& its) {
     const bool limited = tables_.shared.options.acquire_mode == AcquireMode::record_limit;
-    if (limited && !link(i).can_renew()) {
+    if (limited && !its.can_renew()) {
       return refuse_broker("share.acquire.mode=record_limit needs Kafka 4.2 or later (ShareFetch "
                            "version 2)");
     }
-    Event& event = tables_.shared.events.push(EventType::connected);
-    event.node = link(i).target();
-    set_address(event, i);
+    tell(EventType::connected, its, {});
   }
   void refuse_broker(const char* words) {
     tables_.shared.fail({Errc::unsupported_broker, 0}, words);
   }
-  void tell_lost(uint32_t i, bool established, Status why) {
-    Event& event = tables_.shared.events.push(
-        established ? EventType::disconnected : EventType::connection_failed, why);
-    event.node = link(i).target();
-    set_address(event, i);
+  void tell_lost(const Link& its, Status why) {
+    const bool established = its.ready();
+    tell(established ? EventType::disconnected : EventType::connection_failed, its, why);
     if (!established && !control_.member.has_joined()) tables_.shared.keep(why);
   }
-  void set_address(Event& event, uint32_t i) {
-    const uint32_t size = write_address(event.text, Event::kTextBytes, address(i));
+  void tell(EventType type, const Link& its, Status status) {
+    Event& event = tables_.shared.events.push(type, status);
+    event.node = its.target();
+    const uint32_t size = write_address(event.text, Event::kTextBytes, address(its));
     event.text_bytes = static_cast<uint8_t>(size);
   }
 

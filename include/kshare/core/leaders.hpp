@@ -175,10 +175,11 @@ class Leaders {
     }
     if (acks) wait(due);
     if (!peer.session.has_to_forget(turn.tables, peer.link.target(), turn.now)) return false;
-    send_fetch(turn, Store::kNone, FetchSize{});
+    send_fetch(turn, Store::kNone, kNothing);
     return true;
   }
-  void wait(Instant until) { wake_ = earlier(wake_, until); }
+  // Apart: it would stand in line in many places.
+  __attribute__((noinline)) void wait(Instant until) { wake_ = earlier(wake_, until); }
 
   // Epoch 0. With acks to send or records in hand the opening request acquires nothing: it could
   // re-acquire the very offsets whose acks are waiting.
@@ -190,7 +191,7 @@ class Leaders {
       peer.acks_since = kNever;  // nothing is left that a deadline could be for
       if (closing_ || peer.leaving || !turn.has_partitions()) return;
     }
-    if (has_lots || peer.recovering) return send_fetch(turn, Store::kNone, FetchSize{});
+    if (has_lots || peer.recovering) return send_fetch(turn, Store::kNone, kNothing);
     static_cast<void>(send_fetch_if_room(turn));
   }
 
@@ -396,6 +397,7 @@ class Leaders {
         turn.peer.link.target();
   }
 
+  static constexpr FetchSize kNothing{};
   static constexpr int64_t kParkedMs = 200;  // on its way, and until the broker looks at it
   static constexpr uint32_t kStrictFetches = 100;
   static constexpr uint32_t kClosingAttempts = 3;  // to reach a broker again

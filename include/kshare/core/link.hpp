@@ -220,7 +220,7 @@ class Link {
         case ApiVersionsDecoder::Item::none: return Negotiation::unfinished;
         case ApiVersionsDecoder::Item::range: note_range(); break;
         case ApiVersionsDecoder::Item::feature:
-          if (same_text(hello_.feature(), "share.version")) share_level_ = hello_.level();
+          if (same_text(hello_.feature(), literal("share.version"))) share_level_ = hello_.level();
           break;
         case ApiVersionsDecoder::Item::end:
           if (!end_answer(0, now)) return Negotiation::unfinished;
@@ -282,7 +282,7 @@ class Link {
     asked_version_ = version;
     share_level_ = 0;
     Writer out = begin(Api::api_versions, shared);
-    encode_api_versions(out, version, "kshare", kVersion,
+    encode_api_versions(out, version, literal("kshare"), literal(kVersion),
                         {{shared.cluster_id, shared.cluster_id_bytes}, target_});
     hello_.begin(version);
     send(out, now, shared);
