@@ -93,10 +93,11 @@ class ShareConsumer {
   // What an event loop waits for: interest(0) ... interest(interest_count() - 1).
   uint32_t interest_count() const { return engine_.link_count(); }
   Interest interest(uint32_t i) const {
-    if (!engine_.link(i).in_use()) return {};
+    const Link& link = engine_.link(i);
+    if (!link.in_use()) return {};
     Interest its = pool_->transport(i).interest();
-    if (engine_.link(i).is_full()) its.read = its.ready_now = false;  // it waits for the codec
-    if (its.fd >= 0 && engine_.link(i).unsent().size != 0) its.write = true;
+    if (link.is_full()) its.read = its.ready_now = false;  // it waits for the codec
+    if (its.fd >= 0 && link.unsent().size != 0) its.write = true;
     return its;
   }
 

@@ -51,7 +51,7 @@ class Control {
     if (!link.in_use()) link.set_target(candidate(tables), now, tables.shared);
     aim(link, tables, now);
     if (link.busy() || !link.can_send(now)) return link.deadline(now);
-    Instant wake = link.deadline(now);
+    const Instant wake = link.deadline(now);
     const bool urgent = !discovery.has_answer() || !member.heartbeat_due(now);
     if (urgent && discovery.due_at() <= now) {
       send_metadata(link, tables, now);
@@ -161,8 +161,8 @@ class Control {
     uint32_t turn = turn_ % candidate_count(tables);
     if (turn < entries) return kBootstrap - static_cast<int32_t>(turn);
     turn -= entries;
-    for (uint32_t i = 0; i < tables.topology.broker_count(); ++i) {
-      if (tables.topology.broker(i).used && turn-- == 0) return tables.topology.broker(i).node_id;
+    for (const BrokerRow& row : tables.topology.brokers()) {
+      if (row.used && turn-- == 0) return row.node_id;
     }
     return kBootstrap;
   }

@@ -32,9 +32,9 @@ class Discovery {
     const Topology& topology = tables.topology;
     const uint32_t topics = out.begin_array();
     uint32_t count = 0;
-    for (uint32_t i = 0; i < topology.topic_count(); ++i) {
-      if (!topology.topic(i).subscribed) continue;
-      encode_metadata_topic(out, topology.name(i));
+    for (const TopicRow& topic : topology.topics()) {
+      if (!topic.subscribed) continue;
+      encode_metadata_topic(out, topology.name(topic));
       ++count;
     }
     out.end_array(topics, count);
@@ -95,7 +95,7 @@ class Discovery {
       Event& event = tables.shared.events.push(
           absent ? EventType::topic_missing : EventType::topic_error,
           {Errc::broker_error, topic.error});
-      EventRing::set_text(event, tables.topology.name(topic_));
+      EventRing::set_text(event, tables.topology.name(row));
       return;
     }
     row.told = kafka::kNone;

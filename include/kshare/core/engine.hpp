@@ -61,11 +61,11 @@ class Engine {
     const Memory memory = memory_;
     ::new (static_cast<void*>(this)) Engine(memory);
     *memory_.user = this;
-    const Status checked = keep_options(options, memory_, tables_.shared);
-    if (!checked.ok()) {
-      tables_.shared.keep(checked);
+    const Errc checked = keep_options(options, memory_, tables_.shared);
+    if (checked != Errc::ok) {
+      tables_.shared.keep({checked, 0});
       *memory_.user = nullptr;
-      return checked;
+      return {checked, 0};
     }
     tables_.acks.number_from(load_be32(entropy));
     encode_member_id(entropy, tables_.shared.member_id);
@@ -79,16 +79,14 @@ class Engine {
   Status subscribe(Span<const std::string_view> names) {
     if (!running() || closing_) return {Errc::not_running, 0};
     if (names.size == 0) return unsubscribe();
-    const Status checked = check_names(names);
-    if (!checked.ok()) return checked;
+    const Errc checked = check_names(names);
+    if (checked != Errc::ok) return {checked, 0};
     tables_.topology.begin_subscription();
-    Status status{};
-    for (std::string_view name : names) {
-      if (!tables_.topology.subscribe(name)) status = {Errc::too_many, 0};
-    }
+    bool fit = true;
+    for (std::string_view name : names) fit = tables_.topology.subscribe(name) && fit;
     control_.member.subscription_changed(now_);
     control_.discovery.refresh(now_);
-    return status;
+    return {fit ? Errc::ok : Errc::too_many, 0};
   }
   Status unsubscribe() {
     if (!running() || closing_) return {Errc::not_running, 0};
@@ -130,8 +128,8 @@ class Engine {
       return kNever;
     }
     tables_.shared.stats.events_lost = tables_.shared.events.lost();
-    for (uint32_t i = 0; heard && i < link_count(); ++i) {
-      if (link(i).timed_out(now_)) lost(link(i), {Errc::timed_out, 0});
+    for (Peer& peer : memory_.peers) {
+      if (heard && peer.link.timed_out(now_)) lost(peer.link, {Errc::timed_out, 0});
     }
     control_.member.expire(now_);
     locks_.on_poll(now_);
@@ -245,15 +243,14 @@ class Engine {
  private:
   static constexpr int64_t kLeaveMs = 500;  // before the end of the time to close
 
-  Status check_names(Span<const std::string_view> names) const {
+  Errc check_names(Span<const std::string_view> names) const {
     uint32_t bytes = 0;
     for (std::string_view name : names) {
-      if (name.empty() || name.size() > kTopicNameBytesMax) return {Errc::bad_option, 0};
+      if (name.empty() || name.size() > kTopicNameBytesMax) return Errc::bad_option;
       bytes += static_cast<uint32_t>(name.size());
     }
-    if (names.size > memory_.limits->topics_max) return {Errc::too_many, 0};
-    if (bytes > memory_.limits->topic_names_bytes) return {Errc::too_long, 0};
-    return {};
+    if (names.size > memory_.limits->topics_max) return Errc::too_many;
+    return bytes > memory_.limits->topic_names_bytes ? Errc::too_long : Errc::ok;
   }
 
   void read(Link& its) {
@@ -355,7 +352,7 @@ class Engine {
     for (uint32_t i = 0; i < tables_.lots.count(); ++i) {
       if (tables_.lots[i].used) tables_.lose_lot(i, {Errc::not_running, 0});
     }
-    for (uint32_t i = 0; i < link_count(); ++i) link(i).stop(tables_.shared);
+    for (Peer& peer : memory_.peers) peer.link.stop(tables_.shared);
     control_.stop(tables_);
     tables_.shared.started = false;
     *memory_.user = nullptr;

@@ -89,14 +89,16 @@ class Leaders {
     if (!peer.link.end_answer(peer.intake.throttle_ms(), now)) return false;
     peer.link.trace(TraceKind::answer, {}, peer.intake.error(), tables.shared);
     const bool was_open = peer.session.is_open();
-    if (peer.link.request() == Api::fetch) {
-      on_reread(peer, tables, now);
+    const int16_t error = peer.intake.error();
+    if (peer.link.request() != Api::fetch) {
+      on_session_answer({peer, tables, now}, error);
+    } else if (error == kafka::kNone && peer.intake.saw_data()) {
+      peer.reread_attempts = 0;
     } else {
-      on_session_answer({peer, tables, now});
+      peer.reread_at = tables.shared.next_try(peer.reread_attempts, now);
     }
     if (was_open != peer.session.is_open()) peer.trace_session(tables.shared);
     peer.intake.publish(tables);
-    const int16_t error = peer.intake.error();
     if (error != kafka::kNone && !kafka::session_is_lost(error)) return true;
     return peer.intake.leaders_changed();
   }
@@ -127,9 +129,6 @@ class Leaders {
     uint32_t link() const { return peer.link.index(); }
     bool has_acks(AckKind kind) const { return peer.session.has_acks(tables, kind, now); }
     bool has_lots() const { return tables.has_lots(link()); }
-    bool has_partitions() const {
-      return peer.session.has_partitions(tables, peer.link.target(), now);
-    }
     uint32_t missing() const { return demand::oldest_missing(link(), tables); }
     void end_session_soon() const { peer.end_session_by(now + Rota::kTurnMs); }
     Instant next_try(uint32_t attempts) const { return now + tables.shared.retry_ms(attempts); }
@@ -166,9 +165,7 @@ class Leaders {
     const bool acks_now = acks && turn.now >= due;
     const uint32_t missing = turn.missing();
     if (missing != kNoLot && !acks_now && send_reread(turn, missing)) return true;
-    if ((missing == kNoLot || !acks_now) && turn.has_partitions() && send_fetch_if_room(turn)) {
-      return true;
-    }
+    if ((missing == kNoLot || !acks_now) && send_fetch_if_room(turn)) return true;
     if (acks_now) {
       send_acknowledge(turn, AckKind::terminal, false);
       return true;
@@ -178,7 +175,7 @@ class Leaders {
     send_fetch(turn, Store::kNone, kNothing);
     return true;
   }
-  // Apart: it would stand in line in many places.
+  // Apart: else it stands in line in many places.
   __attribute__((noinline)) void wait(Instant until) { wake_ = earlier(wake_, until); }
 
   // Epoch 0. With acks to send or records in hand the opening request acquires nothing: it could
@@ -189,18 +186,17 @@ class Leaders {
     const bool has_lots = turn.has_lots();
     if (!has_lots) {
       peer.acks_since = kNever;  // nothing is left that a deadline could be for
-      if (closing_ || peer.leaving || !turn.has_partitions()) return;
+      if (closing_ || peer.leaving || !has_partitions(turn)) return;
     }
-    if (has_lots || peer.recovering) return send_fetch(turn, Store::kNone, kNothing);
-    static_cast<void>(send_fetch_if_room(turn));
+    if (has_lots || peer.recovering) send_fetch(turn, Store::kNone, kNothing);
+    else static_cast<void>(send_fetch_if_room(turn));
   }
 
   // A long poll outlives its connection at the broker, and what it acquires then is nobody's: the
   // session that is ended behind its MaxWait frees that too.
   void end_what_was_parked(const Turn& turn) {
-    Peer& peer = turn.peer;
-    if (turn.now < peer.brief_until) return wait(peer.brief_until);
-    peer.parked = false;
+    if (turn.now < turn.peer.brief_until) return wait(turn.peer.brief_until);
+    turn.peer.parked = false;
     turn.end_session_soon();
   }
 
@@ -236,16 +232,19 @@ class Leaders {
     else last_slot_ = turn.link();
     return slot;
   }
+  static bool has_partitions(const Turn& turn) {
+    return turn.peer.session.has_partitions(turn.tables, turn.peer.link.target(), turn.now);
+  }
   bool send_fetch_if_room(const Turn& turn) {
-    Peer& peer = turn.peer;
     Tables& tables = turn.tables;
+    if (!has_partitions(turn)) return false;
     FetchSize size =
-        demand::fetch_size(turn.link(), strict_left_ != 0, peer.link.can_renew(), tables);
+        demand::fetch_size(turn.link(), strict_left_ != 0, turn.peer.link.can_renew(), tables);
     if (size.max_records == 0) return false;
     const uint32_t slot = reserve_slot(turn);
     if (slot == Store::kNone) return false;
     const bool tight =
-        rota_.crowded(turn.now) || turn.now < peer.brief_until || takes_last_slot(turn);
+        rota_.crowded(turn.now) || turn.now < turn.peer.brief_until || takes_last_slot(turn);
     size.max_wait_ms = demand::max_wait(turn.link(), tight, tables);
     if (strict_left_ != 0) --strict_left_;
     send_fetch(turn, slot, size);
@@ -301,11 +300,8 @@ class Leaders {
     Peer& peer = turn.peer;
     Tables& tables = turn.tables;
     const Lot& lot = tables.lots[lot_index];
-    if (turn.now < peer.reread_at) {
-      wait(peer.reread_at);
-      return false;
-    }
-    if (tables.acks.free_count() == 0) return false;
+    if (turn.now < peer.reread_at) wait(peer.reread_at);
+    if (turn.now < peer.reread_at || tables.acks.free_count() == 0) return false;
     if (demand::undelivered_slots(turn.link(), tables) > 1) return false;
     const uint32_t slot = reserve_slot(turn);
     if (slot == Store::kNone) return false;
@@ -328,18 +324,9 @@ class Leaders {
   }
 
   // ---- Verdicts.
-  void on_reread(Peer& peer, Tables& tables, Instant now) {
-    if (peer.intake.error() == kafka::kNone && peer.intake.saw_data()) {
-      peer.reread_attempts = 0;
-    } else {
-      peer.reread_at = tables.shared.next_try(peer.reread_attempts, now);
-    }
-  }
-
-  void on_session_answer(const Turn& turn) {
+  void on_session_answer(const Turn& turn, int16_t error) {
     Peer& peer = turn.peer;
     Tables& tables = turn.tables;
-    const int16_t error = peer.intake.error();
     if (error != kafka::kNone) return on_session_error(turn, error);
     const bool was_open = peer.session.is_open();
     peer.session.succeeded(tables);
@@ -357,8 +344,7 @@ class Leaders {
     if (tables.retry_acks) peer.hold_until = turn.next_try(peer.quick_answers++);
     tables.retry_acks = false;
     const uint32_t surplus = peer.intake.surplus();
-    // A batch that others hold in pieces: whole batches would bring more pieces than there are
-    // rows.
+    // A batch that others hold in pieces: whole ones would bring more pieces than there are rows.
     if (surplus != 0 || peer.intake.fragments() * 4 > tables.lots.count()) {
       strict_left_ = kStrictFetches;
     }
@@ -375,8 +361,7 @@ class Leaders {
     }
     watch_pace(turn);
   }
-  // A broker that answers a long poll at once, with nothing, again and again, is not asked in a
-  // loop.
+  // A broker that answers long polls at once, with nothing, is not asked in a loop.
   void watch_pace(const Turn& turn) {
     Peer& peer = turn.peer;
     const bool quick = turn.now - peer.link.sent_at() < peer.wait_ms / 2;
@@ -393,8 +378,8 @@ class Leaders {
     turn.peer.ending = false;
     Shared& shared = turn.tables.shared;
     ++shared.stats.session_resets;
-    shared.events.push(EventType::session_reset, {Errc::broker_error, error}).node =
-        turn.peer.link.target();
+    Event& event = shared.events.push(EventType::session_reset, {Errc::broker_error, error});
+    event.node = turn.peer.link.target();
   }
 
   static constexpr FetchSize kNothing{};

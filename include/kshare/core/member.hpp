@@ -125,9 +125,9 @@ class Member {
     if (names_sent_) {
       const uint32_t names = out.begin_array();
       uint32_t count = 0;
-      for (uint32_t i = 0; i < topology.topic_count(); ++i) {
-        if (!topology.topic(i).subscribed) continue;
-        out.string(topology.name(i));
+      for (const TopicRow& topic : topology.topics()) {
+        if (!topic.subscribed) continue;
+        out.string(topology.name(topic));
         ++count;
       }
       out.end_array(names, count);

@@ -104,14 +104,20 @@ struct Shared {
                       static_cast<uint32_t>(options.retry_backoff_max_ms), random);
   }
   // After one more failure: when to try again.
-  Instant next_try(uint8_t& attempts, Instant now) {
-    const Instant at = now + retry_ms(attempts);
-    if (attempts < 16) ++attempts;
-    return at;
+  __attribute__((always_inline)) Instant next_try(uint8_t& attempts, Instant from) {
+    return {next_try_ms(attempts, from)};
   }
   int64_t reconnect_ms(uint32_t attempt) {
     return backoff_ms(attempt, static_cast<uint32_t>(options.reconnect_backoff_ms),
                       static_cast<uint32_t>(options.reconnect_backoff_max_ms), random);
+  }
+
+ private:
+  // In a whole number: an Instant that is returned goes through memory.
+  int64_t next_try_ms(uint8_t& attempts, Instant from) {
+    const Instant at = from + retry_ms(attempts);
+    if (attempts < 16) ++attempts;
+    return at.ms;
   }
 };
 

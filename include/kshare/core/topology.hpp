@@ -82,6 +82,7 @@ class Topology {
     return {names_.data + row.name_at, row.name_bytes};
   }
   std::string_view name(uint32_t row) const { return name(topics_[row]); }
+  Span<const TopicRow> topics() const { return {topics_.data, topics_.size}; }
   uint32_t subscribed_count() const {
     uint32_t count = 0;
     for (const TopicRow& row : topics_) count += row.subscribed ? 1 : 0;
@@ -220,12 +221,9 @@ class Topology {
   }
 
   // ---- Leaders.
-  bool leader_unknown(const PartitionRow& row) const {
-    return row.assigned && (row.leader < 0 || find_broker(row.leader) == kNoRow);
-  }
   bool any_leader_unknown() const {
     for (const PartitionRow& row : partitions_) {
-      if (leader_unknown(row)) return true;
+      if (row.assigned && (row.leader < 0 || find_broker(row.leader) == kNoRow)) return true;
     }
     return false;
   }
@@ -249,6 +247,7 @@ class Topology {
 
   // ---- Brokers.
   uint32_t broker_count() const { return brokers_.size; }
+  Span<const BrokerRow> brokers() const { return {brokers_.data, brokers_.size}; }
   const BrokerRow& broker(uint32_t row) const { return brokers_[row]; }
   // Answers which broker it is.
   int32_t note_turn(uint32_t row, uint32_t turn) {
