@@ -51,7 +51,7 @@ class Control {
     if (!link.in_use()) link.set_target(candidate(tables), now, tables.shared);
     aim(link, tables, now);
     if (link.busy() || !link.can_send(now)) return link.deadline(now);
-    const Instant wake = link.deadline(now);
+    Instant wake = link.deadline(now);
     const bool urgent = !discovery.has_answer() || !member.heartbeat_due(now);
     if (urgent && discovery.due_at() <= now) {
       send_metadata(link, tables, now);
