@@ -17,7 +17,8 @@ inline constexpr uint32_t kMemberIdBytes = 22;
 
 // `raw`: 16 octets.
 inline void encode_member_id(const uint8_t* raw, char (&text)[kMemberIdBytes]) {
-  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  static constexpr char kAlphabet[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   uint32_t bits = 0;
   uint32_t held = 0;
   uint32_t out = 0;

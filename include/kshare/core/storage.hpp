@@ -178,7 +178,8 @@ struct Memory {
     const uint32_t send = limits->send_window_bytes;
     for (uint32_t i = 0; i < peers.size; ++i) {
       Peer& peer = make_anew(peers[i]);
-      peer.link.attach({receive_windows + i * receive, receive}, {send_windows + i * send, send}, i);
+      peer.link.attach({receive_windows + i * receive, receive},
+                       {send_windows + i * send, send}, i);
     }
   }
 };
