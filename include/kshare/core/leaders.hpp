@@ -387,12 +387,12 @@ class Leaders {
   static constexpr uint32_t kStrictFetches = 100;
   static constexpr uint32_t kClosingAttempts = 3;  // to reach a broker again
 
-  Span<Peer> links_{};
-  Rota rota_{};
-  Instant wake_{};
+  bool closing_ = false;
   uint32_t last_slot_ = 0;
   uint32_t strict_left_ = 0;  // so many fetches yet ask for no more than lots are free
-  bool closing_ = false;
+  Span<Peer> links_{};
+  Instant wake_{};
+  Rota rota_{};
 };
 
 }  // namespace kshare

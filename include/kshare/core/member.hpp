@@ -299,16 +299,7 @@ class Member {
     EventRing::set_text(event, {words.to, words.size});
   }
 
-  Instant search_at_{};
-  Instant heartbeat_at_{};
-  Instant since_{};  // stable: an assignment is hoped for since then; leaving: it has begun then
-  int32_t coordinator_ = kUnknown;
-  int32_t epoch_ = 0;
-  int32_t unplaced_ = 0;
-  int16_t told_ = 0;
-  uint8_t attempts_ = 0;
-  uint8_t search_attempts_ = 0;
-  uint8_t crowded_ = 0;  // times that an assignment found rows of the one before in its way
+  // What is asked for most lies in front, where short instructions reach it.
   MemberState state_ = MemberState::idle;
   MemberState sent_as_ = MemberState::idle;  // what we were when the last heartbeat was sent
   MemberState told_as_ = MemberState::idle;  // to a trace
@@ -316,6 +307,16 @@ class Member {
   bool names_due_ = false;
   bool names_sent_ = false;
   bool assignment_came_ = false;
+  uint8_t attempts_ = 0;
+  uint8_t search_attempts_ = 0;
+  uint8_t crowded_ = 0;  // times that an assignment found rows of the one before in its way
+  int16_t told_ = 0;
+  int32_t coordinator_ = kUnknown;
+  int32_t epoch_ = 0;
+  int32_t unplaced_ = 0;
+  Instant search_at_{};
+  Instant heartbeat_at_{};
+  Instant since_{};  // stable: an assignment is hoped for since then; leaving: it has begun then
 };
 
 }  // namespace kshare

@@ -41,19 +41,19 @@ struct BrokerRow {
 };
 
 struct PartitionRow {
-  int64_t hint = 0;      // last acquired offset + 1: where keeping begins in a batch known already
-  Instant retry_at{};    // after an error
-  int32_t index = -1;
-  int32_t leader = -1;
-  int32_t leader_epoch = -1;
-  uint32_t sessions = 0;  // bit i: it is in the share session of link i
-  uint16_t topic = 0;
-  int16_t told = 0;       // the error that was last reported for it
-  uint8_t attempts = 0;
   bool used = false;
   bool assigned = false;
   bool arriving = false;  // named by the assignment that is being read
   bool ack_listed = false;  // listed in this request only to carry acks
+  uint8_t attempts = 0;
+  uint16_t topic = 0;
+  int16_t told = 0;       // the error that was last reported for it
+  int32_t index = -1;
+  int32_t leader = -1;
+  int32_t leader_epoch = -1;
+  uint32_t sessions = 0;  // bit i: it is in the share session of link i
+  int64_t hint = 0;      // last acquired offset + 1: where keeping begins in a batch known already
+  Instant retry_at{};    // after an error
 };
 
 class Topology {
