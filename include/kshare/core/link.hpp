@@ -321,6 +321,10 @@ class Link {
   int32_t target_ = kNoNode;
   int16_t asked_version_ = 0;
   int16_t share_level_ = 0;  // the finalized feature share.version
+  uint32_t send_size_ = 0;
+  uint32_t sent_ = 0;
+  uint32_t answer_bytes_ = 0;  // of the whole frame
+  uint32_t correlation_ = 0;  // wraps around
   Reader reader_{};
   MutableBytes send_{};
   ApiVersionsDecoder hello_{};
@@ -328,10 +332,6 @@ class Link {
   Instant sent_at_{};
   Instant first_byte_at_{};
   Instant mute_until_{};
-  uint32_t send_size_ = 0;
-  uint32_t sent_ = 0;
-  uint32_t answer_bytes_ = 0;  // of the whole frame
-  uint32_t correlation_ = 0;  // wraps around
 };
 
 }  // namespace kshare
