@@ -11,6 +11,11 @@
 
 namespace kshare {
 
+// Whole numbers go through registers, where an Instant that is returned goes through memory.
+__attribute__((noinline)) constexpr int64_t add_saturated(int64_t a, int64_t b) {
+  return b > 0 && a > INT64_MAX - b ? INT64_MAX : a + b;
+}
+
 struct Instant {
   int64_t ms = 0;
 
@@ -21,16 +26,15 @@ struct Instant {
   friend constexpr bool operator>(Instant a, Instant b) { return a.ms > b.ms; }
   friend constexpr bool operator>=(Instant a, Instant b) { return a.ms >= b.ms; }
   friend constexpr int64_t operator-(Instant a, Instant b) { return a.ms - b.ms; }
-  friend constexpr Instant operator+(Instant a, int64_t delay_ms) {
-    return delay_ms > 0 && a.ms > INT64_MAX - delay_ms ? Instant{INT64_MAX}
-                                                       : Instant{a.ms + delay_ms};
+  __attribute__((always_inline)) friend constexpr Instant operator+(Instant a, int64_t delay_ms) {
+    return {add_saturated(a.ms, delay_ms)};
   }
 };
 
 inline constexpr Instant kNever{INT64_MAX};
 
-constexpr Instant earlier(Instant a, Instant b) { return a < b ? a : b; }
-constexpr Instant later(Instant a, Instant b) { return a < b ? b : a; }
+constexpr Instant earlier(Instant a, Instant b) { return {a < b ? a.ms : b.ms}; }
+constexpr Instant later(Instant a, Instant b) { return {a < b ? b.ms : a.ms}; }
 
 }  // namespace kshare
 
