@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# 64-bit RISC-V; qemu-user runs what is built.
+# 64-bit RISC-V (Debian's riscv64: RV64GC); qemu-user runs what is built.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR riscv64)
 set(CMAKE_C_COMPILER riscv64-linux-gnu-gcc)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# IBM Z, the big-endian target that Debian still has; qemu-user runs what is built.
+# s390x, the big-endian one (Debian's: z10 and later); qemu-user runs what is built.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR s390x)
 set(CMAKE_C_COMPILER s390x-linux-gnu-gcc)
