@@ -21,8 +21,7 @@
 #include "kshare/core/session.hpp"
 #include "kshare/core/tables.hpp"
 #include "kshare/message/fetch.hpp"
-#include "kshare/message/share_acknowledge.hpp"
-#include "kshare/message/share_fetch.hpp"
+#include "kshare/message/share_answer.hpp"
 #include "kshare/record/walker.hpp"
 
 namespace kshare {
@@ -47,12 +46,12 @@ class Intake {
   // ---- A request leaves; `slot` is reserved for its records, or kNoSlot.
   void begin_share_fetch(uint32_t slot, Tables& tables) {
     begin(slot);
-    decoder_.share_fetch.begin(tables.shared.sink());
+    decoder_.share.begin_fetch(tables.shared.sink());
   }
   void begin_acknowledge(int16_t version, AckKind kind, Tables& tables) {
     begin(kNoSlot);
     renews_ = kind == AckKind::renewal;
-    decoder_.acknowledge.begin(version, tables.shared.sink());
+    decoder_.share.begin_acknowledge(version, tables.shared.sink());
   }
   void begin_reread(uint32_t slot, uint32_t row, int64_t from) {
     begin(slot);
@@ -64,8 +63,8 @@ class Intake {
   // ---- Bytes have come. True at the end of the answer.
   bool read(Link& link, Tables& tables, Instant now) {
     switch (link.request()) {
-      case Api::share_fetch: return read_share_fetch(link, tables, now);
-      case Api::share_acknowledge: return read_acknowledge(link, tables, now);
+      case Api::share_fetch:
+      case Api::share_acknowledge: return read_share(link, tables, now);
       case Api::fetch: return read_again(link, tables, now);
       case Api::metadata:
       case Api::find_coordinator:
@@ -95,9 +94,8 @@ class Intake {
 
  private:
   union Decoder {
-    Decoder() : share_fetch() {}
-    ShareFetchDecoder share_fetch;
-    ShareAcknowledgeDecoder acknowledge;
+    Decoder() : share() {}
+    ShareAnswerDecoder share;
     FetchDecoder fetch;
   };
 
@@ -117,41 +115,38 @@ class Intake {
     return !walking_;
   }
 
-  // ---- ShareFetch.
-  bool read_share_fetch(Link& link, Tables& tables, Instant now) {
-    ShareFetchDecoder& answer = decoder_.share_fetch;
-    Reader& in = link.reader();
+  // ---- ShareFetch and ShareAcknowledge.
+  bool read_share(Link& link, Tables& tables, Instant now) {
+    ShareAnswerDecoder& answer = decoder_.share;
     if (!walk(link, tables, now)) return false;
     for (;;) {
-      switch (answer.next(in)) {
-        case ShareFetchDecoder::Item::none: return false;
-        case ShareFetchDecoder::Item::head:
-          on_head(answer.error(), answer.throttle_ms(), answer.lock_timeout_ms(), answer.words(),
-                  tables);
+      switch (answer.next(link.reader())) {
+        case ShareAnswerDecoder::Item::none: return false;
+        case ShareAnswerDecoder::Item::head: on_head(answer, tables); break;
+        case ShareAnswerDecoder::Item::partition:
+          if (link.request() == Api::share_fetch) on_partition(answer.partition(), tables, now);
+          else on_acknowledged(answer.partition(), link, tables, now);
           break;
-        case ShareFetchDecoder::Item::partition:
-          on_partition(answer.partition(), tables, now);
-          break;
-        case ShareFetchDecoder::Item::records:
+        case ShareAnswerDecoder::Item::records:
           begin_walk(answer.records_bytes(), tables);
           if (!walk(link, tables, now)) return false;
           break;
-        case ShareFetchDecoder::Item::acquired:
+        case ShareAnswerDecoder::Item::acquired:
           on_acquired(answer.acquired(), link, tables);
           break;
-        case ShareFetchDecoder::Item::partition_end: end_partition(tables); break;
-        case ShareFetchDecoder::Item::node: tables.note_node(answer.node()); break;
-        case ShareFetchDecoder::Item::end: return finish(link, tables, now);
+        case ShareAnswerDecoder::Item::partition_end: end_partition(tables); break;
+        case ShareAnswerDecoder::Item::node: tables.note_node(answer.node()); break;
+        case ShareAnswerDecoder::Item::end: return finish(link, tables, now);
       }
     }
   }
 
-  void on_head(int16_t error, int32_t throttle_ms, int32_t lock_ms, const TextSink& words,
-               Tables& tables) {
-    error_ = error;
-    throttle_ms_ = throttle_ms;
-    if (error == kafka::kNone && lock_ms > 0) tables.lock_ms = lock_ms;
-    tables.shared.said(words);
+  void on_head(const ShareAnswerDecoder& answer, Tables& tables) {
+    error_ = answer.error();
+    throttle_ms_ = answer.throttle_ms();
+    const int32_t lock_ms = answer.lock_timeout_ms();
+    if (error_ == kafka::kNone && lock_ms > 0) tables.lock_ms = lock_ms;
+    tables.shared.said(answer.words());
   }
 
   void on_partition(const SharePartition& part, Tables& tables, Instant now) {
@@ -255,6 +250,17 @@ class Intake {
     });
   }
 
+  void on_acknowledged(const SharePartition& part, const Link& link, Tables& tables, Instant now) {
+    row_ = tables.topology.find_partition(part.topic_id, part.index);
+    if (row_ == kNoRow || error_ != kafka::kNone) return;
+    resolve(row_, part.error, lock_times(link, tables), tables, now);
+    if (kafka::is_evicted(part.error)) tables.acks_evicted(row_, link_, now);
+    if (kafka::names_a_leader(part.error)) {
+      tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
+    }
+    if (part.error != kafka::kNone) leaders_changed_ = true;
+  }
+
   // Acks that the answer did not mention have failed; unless the broker broke down over them.
   bool finish(const Link& link, Tables& tables, Instant now) {
     const int16_t error = error_ == kafka::kNone ? kafka::kInvalidRecordState : error_;
@@ -270,34 +276,6 @@ class Intake {
   void resolve(uint32_t row, int16_t error, const LockTimes& times, Tables& tables, Instant now) {
     if (renews_) tables.resolve_renewals(row, link_, error, times);
     else tables.resolve(row, link_, error, now);
-  }
-
-  // ---- ShareAcknowledge.
-  bool read_acknowledge(Link& link, Tables& tables, Instant now) {
-    ShareAcknowledgeDecoder& answer = decoder_.acknowledge;
-    for (;;) {
-      switch (answer.next(link.reader())) {
-        case ShareAcknowledgeDecoder::Item::none: return false;
-        case ShareAcknowledgeDecoder::Item::head:
-          on_head(answer.error(), answer.throttle_ms(), answer.lock_timeout_ms(), answer.words(),
-                  tables);
-          break;
-        case ShareAcknowledgeDecoder::Item::partition: {
-          const SharePartition& part = answer.partition();
-          row_ = tables.topology.find_partition(part.topic_id, part.index);
-          if (row_ == kNoRow || error_ != kafka::kNone) break;
-          resolve(row_, part.error, lock_times(link, tables), tables, now);
-          if (kafka::is_evicted(part.error)) tables.acks_evicted(row_, link_, now);
-          if (kafka::names_a_leader(part.error)) {
-            tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
-          }
-          if (part.error != kafka::kNone) leaders_changed_ = true;
-          break;
-        }
-        case ShareAcknowledgeDecoder::Item::node: tables.note_node(answer.node()); break;
-        case ShareAcknowledgeDecoder::Item::end: return finish(link, tables, now);
-      }
-    }
   }
 
   // ---- Fetch: the bytes of what is acquired already.

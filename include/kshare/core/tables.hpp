@@ -15,7 +15,7 @@
 #include "kshare/ack/renewal.hpp"
 #include "kshare/core/shared.hpp"
 #include "kshare/core/topology.hpp"
-#include "kshare/message/share_fetch.hpp"
+#include "kshare/message/share_answer.hpp"
 #include "kshare/record/store.hpp"
 #include "kshare/wire/error_code.hpp"
 
