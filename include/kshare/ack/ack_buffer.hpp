@@ -24,6 +24,24 @@
 
 namespace kshare {
 
+// Which acks of a partition are meant: what is not named may be any.
+struct AckChoice {
+  uint32_t states = UINT32_MAX;  // a bit for each
+  bool ranges_only = false;      // nothing that was handed out
+  uint32_t lot = kNoLot;
+  uint32_t link = kAllLinks;  // that acquired it
+  int64_t first = INT64_MIN;  // it touches these offsets
+  int64_t last = INT64_MAX;
+
+  static constexpr uint32_t bit(AckState state) { return 1u << static_cast<uint32_t>(state); }
+};
+
+// Who is told of a record that the application holds and whose lock is gone.
+struct OnLost {
+  void (*function)(void* context, const AckSlot& ack);
+  void* context;
+};
+
 class AckBuffer {
  public:
   void attach(Span<AckSlot> slots, Span<CommitRow> commit_rows, Lots& lots, Store& store) {
@@ -222,9 +240,8 @@ class AckBuffer {
     ack.lot = static_cast<uint16_t>(to_lot);
   }
 
-  // Ends every slot of `partition` that `chosen` names, and counts it.
-  template <typename Chosen>
-  AckOutcome settle(uint32_t partition, const Chosen& chosen, Status how = {}) {
+  // Ends every chosen slot of `partition`, and counts it.
+  AckOutcome settle(uint32_t partition, const AckChoice& choice, Status how = {}) {
     AckOutcome outcome;
     PartitionLists& list = lots_->lists(partition);
     uint16_t* at = &list.acks_head;
@@ -233,7 +250,7 @@ class AckBuffer {
     for (uint16_t link = *at, behind = 0; link != 0; link = behind) {
       AckSlot& ack = slots_[link - 1u];
       behind = ack.next;
-      if (!chosen(ack)) {
+      if (!is_chosen(ack, choice)) {
         tail = link;
         at = &ack.next;
         continue;
@@ -250,20 +267,18 @@ class AckBuffer {
   }
 
   // The lock of these records is gone. What the application still holds becomes "lost": its slot is
-  // kept until the application has spoken. Everything else is ended and counted in the answer.
-  template <typename Chosen, typename OnHeld>
-  AckOutcome lose(uint32_t partition, const Chosen& chosen, Status how, const OnHeld& on_held) {
+  // kept until the application has spoken, and `on_lost` is told of it. Everything else is ended
+  // and counted in the answer.
+  AckOutcome lose(uint32_t partition, const AckChoice& choice, Status how, const OnLost& on_lost) {
     PartitionLists& list = lots_->lists(partition);
     uint16_t* at = &list.acks_head;
-    uint16_t tail = 0;
     while (*at != 0) {
       AckSlot& ack = slots_[*at - 1u];
-      if (!ack.is_held() || !chosen(ack)) {
-        tail = *at;
+      if (!ack.is_held() || !is_chosen(ack, choice)) {
         at = &ack.next;
         continue;
       }
-      on_held(ack);
+      on_lost.function(on_lost.context, ack);
       if (ack.state == AckState::renewing) --renewals_;
       ack.state = AckState::lost;
       *at = ack.next;
@@ -271,13 +286,19 @@ class AckBuffer {
       ++list.lost;
       leave_lot(ack);
     }
-    list.acks_tail = tail;
-    return settle(partition, [&](const AckSlot& ack) { return chosen(ack); }, how);
+    return settle(partition, choice, how);  // which finds the new tail
   }
 
   Commits commits{};
 
  private:
+  bool is_chosen(const AckSlot& ack, const AckChoice& choice) const {
+    if ((choice.states & AckChoice::bit(ack.state)) == 0) return false;
+    if (choice.ranges_only && ack.record) return false;
+    if (choice.lot != kNoLot && ack.lot != choice.lot) return false;
+    if (choice.link != kAllLinks && (*lots_)[ack.lot].link != choice.link) return false;
+    return ack.touches(choice.first, choice.last);
+  }
   void renew(AckSlot& ack) {
     if (ack.renews()) return;
     if (ack.state == AckState::pending) {  // the last word counts

@@ -27,6 +27,7 @@
 namespace kshare {
 
 inline constexpr uint32_t kNoLot = UINT32_MAX;
+inline constexpr uint32_t kAllLinks = UINT32_MAX;
 
 // When a lock ends: not before `min`, not after `max`.
 struct LockTimes {

@@ -31,9 +31,7 @@ class Renewal {
   }
   // What found no room in the request is staged again for the next.
   void unstage(uint32_t partition) {
-    static_cast<void>(acks_.settle(
-        partition,
-        [](const AckSlot& ack) { return !ack.record && ack.state == AckState::renewing; }, {}));
+    drop_ranges(partition, AckState::renewing, kAllLinks);
   }
 
   // The broker has renewed what was in flight for this partition on `link`; answers how many
@@ -72,7 +70,7 @@ class Renewal {
       if (again) acks_.mark_renewing(i);
       else acks_.mark_held(i);
     }
-    drop_ranges(partition, link);
+    drop_ranges(partition, AckState::renew_in_flight, link);
   }
 
  private:
@@ -154,22 +152,20 @@ class Renewal {
   // Records are with the application again; the slot of the range is free.
   void end_slots(uint32_t index) {
     const uint32_t partition = lots_[index].partition;
-    const auto ended = [&](const AckSlot& ack) {
-      return ack.lot == index && ack.state == AckState::renew_in_flight;
-    };
     for (uint32_t i = acks_.head(partition); i != kNoAck; i = acks_.next(i)) {
-      if (acks_.slot(i).record && ended(acks_.slot(i))) acks_.mark_held(i);
+      const AckSlot& ack = acks_.slot(i);
+      if (ack.lot != index || ack.state != AckState::renew_in_flight || !ack.record) continue;
+      acks_.mark_held(i);
     }
-    static_cast<void>(acks_.settle(partition, ended, {}));
+    drop_ranges(partition, AckState::renew_in_flight, kAllLinks, index);
   }
-  void drop_ranges(uint32_t partition, uint32_t link) {
-    static_cast<void>(acks_.settle(
-        partition,
-        [&](const AckSlot& ack) {
-          return !ack.record && ack.state == AckState::renew_in_flight &&
-                 lots_[ack.lot].link == link;
-        },
-        {}));
+  void drop_ranges(uint32_t partition, AckState state, uint32_t link, uint32_t lot = kNoLot) {
+    AckChoice choice;
+    choice.states = AckChoice::bit(state);
+    choice.ranges_only = true;
+    choice.link = link;
+    choice.lot = lot;
+    static_cast<void>(acks_.settle(partition, choice));
   }
 
   Lots& lots_;

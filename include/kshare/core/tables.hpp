@@ -21,8 +21,6 @@
 
 namespace kshare {
 
-inline constexpr uint32_t kAllLinks = UINT32_MAX;
-
 struct Tables {
   Shared shared{};
   Store store{};
@@ -138,14 +136,18 @@ struct Tables {
       shared.stats.expired += static_cast<uint64_t>(lots[lot_index].owed());
     }
     drop_undelivered(lot_index);
-    lose(row, why, [&](const AckSlot& ack) { return ack.lot == lot_index; });
+    AckChoice choice;
+    choice.states = kNotInFlight;
+    choice.lot = lot_index;
+    lose(row, why, choice);
     if (lots[lot_index].used) static_cast<void>(lots.free_if_done(lot_index));
   }
   // The same while a renewal is in flight: only what the application holds and has not renewed.
   void lose_not_renewing(uint32_t lot_index) {
-    lose(lots[lot_index].partition, {Errc::lock_lost, 0}, [&](const AckSlot& ack) {
-      return ack.lot == lot_index && ack.state == AckState::held;
-    });
+    AckChoice choice;
+    choice.states = AckChoice::bit(AckState::held);
+    choice.lot = lot_index;
+    lose(lots[lot_index].partition, {Errc::lock_lost, 0}, choice);
   }
   // A range was acquired anew: what we still believed to hold of it was lost in between.
   void supersede(uint32_t row, int64_t first, int64_t last) {
@@ -163,7 +165,11 @@ struct Tables {
     }
     if (!touched) return;
     acks.end_flights(row, first, last);
-    lose(row, {Errc::lock_lost, 0}, [&](const AckSlot& ack) { return ack.touches(first, last); });
+    AckChoice choice;
+    choice.states = kNotInFlight;
+    choice.first = first;
+    choice.last = last;
+    lose(row, {Errc::lock_lost, 0}, choice);
   }
 
   // The broker has put this partition out of its memory: what was not handed out is free there, and
@@ -335,27 +341,21 @@ struct Tables {
   }
 
  private:
+  static constexpr uint32_t kNotInFlight = ~AckChoice::bit(AckState::in_flight);
+
   AckOutcome settle_in_flight(uint32_t row, uint32_t link, Status how) {
-    uint32_t lot = kNoLot;  // the one looked at last: its acks stand together
-    bool on_link = false;
-    const auto travels = [&](const AckSlot& ack) {
-      if (ack.state != AckState::in_flight) return false;
-      if (ack.lot != lot) on_link = lots[ack.lot].link == link;
-      lot = ack.lot;
-      return on_link;
-    };
-    return acks.settle(row, travels, how);
+    AckChoice choice;
+    choice.states = AckChoice::bit(AckState::in_flight);
+    choice.link = link;
+    return acks.settle(row, choice, how);
   }
-  template <typename Chosen>
-  void lose(uint32_t row, Status why, const Chosen& chosen) {
-    const auto sendable = [&](const AckSlot& ack) {
-      return ack.state != AckState::in_flight && chosen(ack);
+  void lose(uint32_t row, Status why, const AckChoice& choice) {
+    const auto tell_lost = [](void* context, const AckSlot& ack) {
+      Tables& self = *static_cast<Tables*>(context);
+      ++self.shared.stats.expired;
+      self.tell_range(EventType::lock_expired, self.lots[ack.lot].partition, ack.first, ack.first);
     };
-    const AckOutcome outcome = acks.lose(row, sendable, why, [&](const AckSlot& ack) {
-      ++shared.stats.expired;
-      tell_range(EventType::lock_expired, row, ack.first, ack.first);
-    });
-    count_failed(row, outcome, why);
+    count_failed(row, acks.lose(row, choice, why, {tell_lost, this}), why);
   }
 };
 

@@ -174,10 +174,10 @@ class MetadataDecoder {
   At at_ = At::head;
   Item item_ = Item::none;
   bool has_error_ = false;
+  uint32_t left_ = 0;
   NodeEndpoint broker_{};
   Topic topic_{};
   Partition partition_{};
-  uint32_t left_ = 0;
   uint32_t partitions_left_ = 0;
   int32_t throttle_ms_ = 0;
 };
