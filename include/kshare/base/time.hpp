@@ -28,7 +28,7 @@ struct Instant {
   friend constexpr bool operator>(Instant a, Instant b) { return a.ms > b.ms; }
   friend constexpr bool operator>=(Instant a, Instant b) { return a.ms >= b.ms; }
   friend constexpr int64_t operator-(Instant a, Instant b) { return a.ms - b.ms; }
-  friend constexpr Instant operator+(Instant a, int64_t delay_ms) {
+  __attribute__((always_inline)) friend constexpr Instant operator+(Instant a, int64_t delay_ms) {
     return {saturating_sum(a.ms, delay_ms)};
   }
 };

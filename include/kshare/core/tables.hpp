@@ -36,14 +36,17 @@ struct Tables {
   bool slot_starved = false; // a leader waits for a store slot: long polls must be short
   bool retry_acks = false;   // the answer just read wants acks again, after a back-off
 
+  // In milliseconds; unsigned divisions are shorter.
+  uint32_t lock_part(uint32_t parts) const { return static_cast<uint32_t>(lock_ms) / parts; }
+
   // From here on a lot's records are not handed out any more: lock.margin.ms before the end, a
   // quarter of the lock at most (a margin near the lock itself would leave no time for any record).
   Instant too_late_at(const Lot& lot) const {
-    const int64_t wanted = shared.options.lock_margin_ms;
-    return {lot.lock_min.ms - (wanted < lock_ms / 4 ? wanted : lock_ms / 4)};
+    const auto wanted = static_cast<uint32_t>(shared.options.lock_margin_ms);
+    return {lot.lock_min.ms - (wanted < lock_part(4) ? wanted : lock_part(4))};
   }
   // So long next() waits for a renewal: what takes most of a lock is too slow for what is left.
-  Instant renewal_awaited_until(const Lot& lot) const { return {lot.lock_min.ms - lock_ms / 4}; }
+  Instant renewal_awaited_until(const Lot& lot) const { return {lot.lock_min.ms - lock_part(4)}; }
 
   // An event about a partition; `row` names it.
   Event& tell(EventType type, uint32_t row, Status status = {}) {
