@@ -28,7 +28,7 @@ class ShareConsumer {
  public:
   template <const Limits& L>
   ShareConsumer(Storage<L>& its_storage, TransportPool& its_pool)
-      : engine_(Memory::of(its_storage)), pool_(&its_pool) {
+      : pool_(&its_pool), engine_(Memory::of(its_storage)) {
     KSHARE_ASSERT(its_pool.size() >= L.links_max);
   }
   ShareConsumer(const ShareConsumer&) = delete;
@@ -93,10 +93,11 @@ class ShareConsumer {
   // What an event loop waits for: interest(0) ... interest(interest_count() - 1).
   uint32_t interest_count() const { return engine_.link_count(); }
   Interest interest(uint32_t i) const {
-    if (!engine_.link(i).in_use()) return {};
+    const Link& link = engine_.link(i);
+    if (!link.in_use()) return {};
     Interest its = pool_->transport(i).interest();
-    if (engine_.link(i).is_full()) its.read = its.ready_now = false;  // it waits for the codec
-    if (its.fd >= 0 && engine_.link(i).unsent().size != 0) its.write = true;
+    if (link.is_full()) its.read = its.ready_now = false;  // it waits for the codec
+    if (its.fd >= 0 && link.unsent().size != 0) its.write = true;
     return its;
   }
 
@@ -224,13 +225,13 @@ class ShareConsumer {
       transport.close();
       link.closed();
     }
-    if (link.wants_open(now)) open(i, transport, now);
+    if (link.wants_open(now)) open(link, transport, now);
     if (link.state() == LinkState::opening) {
       const IoResult result = transport.advance(now);
-      if (result.io == Io::done) engine_.connected(i);
-      if (result.io == Io::failed || result.io == Io::closed) engine_.lost(i, result.status);
+      if (result.io == Io::done) engine_.connected(link);
+      else if (result.io != Io::pending) lost(link, result);
     }
-    if (link.has_unread()) engine_.received(i, 0);  // it may have waited for the codec
+    if (link.has_unread()) engine_.received(link, 0);  // it may have waited for the codec
     if (!readable) return false;
     uint32_t taken = 0;
     while (link.state() == LinkState::negotiating || link.state() == LinkState::ready) {
@@ -239,22 +240,21 @@ class ShareConsumer {
       const IoResult result = transport.read(space);
       if (result.io == Io::pending || (result.io == Io::done && result.count == 0)) return false;
       if (result.io != Io::done) {
-        engine_.lost(i, result.io == Io::closed ? Status{Errc::disconnected, 0} : result.status);
+        lost(link, result);
         return true;
       }
-      engine_.received(i, result.count);
+      engine_.received(link, result.count);
       taken += result.count;
       if (taken >= engine_.shared().limits->work_bytes) return true;
       if (result.count < space.size) break;
     }
     return transport.interest().ready_now;
   }
-  void open(uint32_t i, Transport& transport, Instant now) {
-    const Address where = engine_.address(i);
-    engine_.opening(i);
+  void open(Link& link, Transport& transport, Instant now) {
+    const Address where = engine_.opening(link);
     const Status opened = where.host.empty() ? Status{Errc::bad_address, 0}
                                              : transport.open({where.host, where.port}, now);
-    if (!opened.ok()) engine_.lost(i, opened);
+    if (!opened.ok()) engine_.lost(link, opened);
   }
   void send(uint32_t i, Instant now) {
     Link& link = engine_.link(i);
@@ -268,24 +268,26 @@ class ShareConsumer {
       if (result.io == Io::pending) return;
       if (result.io != Io::done) {
         woken_ = true;
-        return engine_.lost(i, result.io == Io::closed ? Status{Errc::disconnected, 0}
-                                                       : result.status);
+        return lost(link, result);
       }
       link.sent(result.count, engine_.shared());
     }
+  }
+  void lost(Link& link, const IoResult& result) {
+    engine_.lost(link, result.io == Io::closed ? Status{Errc::disconnected, 0} : result.status);
   }
   bool shut() {
     for (uint32_t i = 0; i < engine_.link_count(); ++i) pool_->transport(i).close();
     return false;
   }
 
-  Engine engine_;
-  TransportPool* pool_;
+  bool woken_ = true;
+  uint32_t readable_ = 0;  // bit i: wake(i)
   Instant last_poll_{-1};
   Instant deadline_{};
   Instant looked_at_{-1};
-  uint32_t readable_ = 0;  // bit i: wake(i)
-  bool woken_ = true;
+  TransportPool* pool_;
+  Engine engine_;
 };
 
 }  // namespace kshare

@@ -159,6 +159,7 @@ struct Desk {
     tables.acks.attach(memory.acks, memory.commits, tables.lots, tables.store);
     tables.topology.attach(memory.topics, memory.topic_names, memory.brokers, memory.hosts,
                            memory.partitions, tables.lots);
+    memory.make_peers();
   }
   // An assignment of partitions 0 ... count - 1 of the topic with id `fill_with`, led by `node`.
   void assign(uint8_t fill_with, int32_t count, int32_t node) {

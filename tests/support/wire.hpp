@@ -123,11 +123,11 @@ struct Wire {
     return link.negotiate(now, shared);
   }
   // Sends a Metadata request without topics.
-  void ask(int64_t timeout_ms = 1000) {
+  void ask(int32_t wait_ms = 0) {
     kshare::Writer out = link.begin(kshare::Api::metadata, shared);
     out.empty_array();
     out.no_tags();
-    link.send(out, kshare::Api::metadata, now, timeout_ms, shared);
+    link.send(out, now, shared, wait_ms);
     take();
   }
 

@@ -112,7 +112,7 @@ struct Counter {
  private:
   void send(Api api) {
     kshare::Writer out = link.begin(api, tables.shared);
-    link.send(out, api, Instant{now}, 30000, tables.shared);
+    link.send(out, Instant{now}, tables.shared);
     ++correlation;
   }
   void answer(Writer& w, int64_t after) {

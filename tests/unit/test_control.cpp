@@ -37,7 +37,6 @@ struct Office {
   explicit Office(const char* servers = "10.0.0.1:9092,10.0.0.2:9092") {
     t.shared.options.bootstrap_servers = servers;
     REQUIRE(t.topology.subscribe("orders"));
-    control.attach();
     control.member.subscription_changed(now);
     link.attach({windows.data(), kWindow}, {windows.data() + kWindow, kWindow});
   }

@@ -198,7 +198,8 @@ TEST_CASE("a stopped link wants nothing but its transport closed") {
 TEST_CASE("a request times out when its time is over, and only while it is out") {
   Wire w;
   w.become_ready();
-  w.ask(1000);
+  w.shared.options.request_timeout_ms = 600;
+  w.ask(400);
   CHECK(w.link.busy());
   CHECK_FALSE(w.link.can_send(w.now));
   CHECK(w.link.deadline(w.now) == w.now + 1000);
@@ -270,7 +271,7 @@ TEST_CASE("a frame of negative size ends the connection, one of two gigabytes do
   CHECK(w.link.reader().frame_left() == static_cast<uint32_t>(INT32_MAX) - 5);
   CHECK_FALSE(w.link.end_answer(0, w.now));  // the rest is still to be passed over
   CHECK(w.link.busy());
-  CHECK(w.link.timed_out(w.now + 1000));
+  CHECK(w.link.timed_out(w.now + w.shared.options.request_timeout_ms));
 }
 
 TEST_CASE("a frame too small for its own header ends the connection") {

@@ -61,7 +61,7 @@ struct Bench {
   void connect(int version) {
     const uint32_t window = desk.memory.limits->receive_window_bytes;
     const uint32_t sending = desk.memory.limits->send_window_bytes;
-    kshare::Link& link = peer.link;
+    kshare::Link& link = kshare::make_anew(peer.link);
     link.attach({desk.memory.receive_windows + window, window},
                 {desk.memory.send_windows + sending, sending});
     link.set_target(4, now, t.shared);

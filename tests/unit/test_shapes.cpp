@@ -84,8 +84,8 @@ class Rig {
     for (uint32_t i = 0; i < kPartitions; ++i) {
       tables.topology.partition(i).sessions = 1u << kLink;
     }
-    link_.attach({memory_.receive_windows, kLimits.receive_window_bytes},
-                 {memory_.send_windows, kLimits.send_window_bytes});
+    kshare::make_anew(link_).attach({memory_.receive_windows, kLimits.receive_window_bytes},
+                                    {memory_.send_windows, kLimits.send_window_bytes});
     link_.set_target(1, now, tables.shared);
     intake_.attach(kLink);
     correlation_ = 0;
@@ -215,7 +215,7 @@ class Rig {
   }
   void send(Api api) {
     kshare::Writer out = link_.begin(api, tables.shared);
-    link_.send(out, api, now, 30000, tables.shared);
+    link_.send(out, now, tables.shared);
     ++correlation_;
   }
   // Everything pending is sent and confirmed.

@@ -37,7 +37,7 @@ class Commits {
 
   void attach(Span<CommitRow> rows) {
     rows_ = rows;
-    for (CommitRow& row : rows_) row = CommitRow{};
+    for (CommitRow& row : rows_) make_anew(row);
     last_ = oldest_ = 0;
     open_ = 0;
   }

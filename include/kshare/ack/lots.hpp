@@ -83,7 +83,7 @@ class Lots {
     rows_ = rows;
     lists_ = lists;
     used_ = 0;
-    for (Lot& lot : rows_) lot = Lot{};
+    for (Lot& lot : rows_) make_anew(lot);
     for (PartitionLists& list : lists_) list = PartitionLists{};
   }
 
@@ -102,7 +102,7 @@ class Lots {
     const uint32_t index = find_free();
     if (index == kNoLot) return kNoLot;
     Lot& lot = rows_[index];
-    lot = Lot{};
+    make_anew(lot);
     lot.used = true;
     lot.first = lot.cursor = lot.walked = first;
     lot.last = last;
@@ -151,7 +151,7 @@ class Lots {
       at = &rows_[*at - 1u].next;
     }
     *at = lot.next;
-    lot = Lot{};
+    make_anew(lot);
     --used_;
     return true;
   }

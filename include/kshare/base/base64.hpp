@@ -15,13 +15,15 @@ namespace kshare {
 
 inline constexpr uint32_t kMemberIdBytes = 22;
 
-inline void encode_member_id(const uint8_t (&raw)[16], char (&text)[kMemberIdBytes]) {
-  constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+// `raw`: 16 octets.
+inline void encode_member_id(const uint8_t* raw, char (&text)[kMemberIdBytes]) {
+  static constexpr char kAlphabet[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   uint32_t bits = 0;
   uint32_t held = 0;
   uint32_t out = 0;
-  for (uint8_t byte : raw) {
-    bits = (bits << 8) | byte;
+  for (uint32_t i = 0; i < 16; ++i) {
+    bits = (bits << 8) | raw[i];
     held += 8;
     while (held >= 6) {
       held -= 6;

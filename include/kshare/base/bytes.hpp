@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <string_view>
 
 #include "kshare/base/assert.hpp"
@@ -38,6 +39,12 @@ struct Span {
   }
 };
 
+// `object` as it is made, in place: assigning T{} would first make one on the stack.
+template <typename T>
+T& make_anew(T& object) {
+  return *::new (static_cast<void*>(&object)) T{};
+}
+
 using Bytes = Span<const uint8_t>;
 using MutableBytes = Span<uint8_t>;
 
@@ -55,11 +62,22 @@ inline int64_t load_be64(const uint8_t* p) {
   return static_cast<int64_t>((static_cast<uint64_t>(load_be32(p)) << 32) | load_be32(p + 4));
 }
 
+// A text of ours, whose length is known where it is written.
+template <size_t N>
+constexpr std::string_view literal(const char (&text)[N]) {
+  return {text, N - 1};
+}
+
 // Copies as much of `from` as fits into to[0..room) and answers how many characters that was.
 inline uint32_t copy_text(char* to, uint32_t room, std::string_view from) {
   const uint32_t count = from.size() < room ? static_cast<uint32_t>(from.size()) : room;
   if (count != 0) std::memcpy(to, from.data(), count);
   return count;
+}
+
+// Apart: what string_view brings for it stands in line, with copies of both.
+__attribute__((noinline)) inline bool same_text(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
 
 }  // namespace kshare

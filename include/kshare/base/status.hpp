@@ -11,7 +11,8 @@
 
 namespace kshare {
 
-enum class Errc : uint8_t {
+// 16 bits, so that a Status has no gap and is made as one constant.
+enum class Errc : uint16_t {
   ok = 0,
   // ---- The caller's: nothing has changed, correct the call and try again.
   bad_option,       // an option is missing or out of its range; last_error() names it

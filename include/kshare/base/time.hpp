@@ -11,9 +11,8 @@
 
 namespace kshare {
 
-// a + b, at most INT64_MAX. Plain numbers: as an Instant the answer would come back through memory
-// on 32-bit CPUs. Not inline: there are half a hundred additions.
-__attribute__((noinline)) constexpr int64_t saturating_sum(int64_t a, int64_t b) {
+// Whole numbers go through registers, where an Instant that is returned goes through memory.
+__attribute__((noinline)) constexpr int64_t add_saturated(int64_t a, int64_t b) {
   int64_t sum = 0;
   return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
@@ -29,7 +28,7 @@ struct Instant {
   friend constexpr bool operator>=(Instant a, Instant b) { return a.ms >= b.ms; }
   friend constexpr int64_t operator-(Instant a, Instant b) { return a.ms - b.ms; }
   __attribute__((always_inline)) friend constexpr Instant operator+(Instant a, int64_t delay_ms) {
-    return {saturating_sum(a.ms, delay_ms)};
+    return {add_saturated(a.ms, delay_ms)};
   }
 };
 

@@ -23,8 +23,6 @@ class Control {
  public:
   static constexpr int64_t kSearchMsMax = 2000;  // for a coordinator that is lost while closing
 
-  void attach() { *this = Control{}; }
-
   Member member{};
   Discovery discovery{};
 
@@ -163,8 +161,8 @@ class Control {
     uint32_t turn = turn_ % candidate_count(tables);
     if (turn < entries) return kBootstrap - static_cast<int32_t>(turn);
     turn -= entries;
-    for (uint32_t i = 0; i < tables.topology.broker_count(); ++i) {
-      if (tables.topology.broker(i).used && turn-- == 0) return tables.topology.broker(i).node_id;
+    for (const BrokerRow& row : tables.topology.brokers()) {
+      if (row.used && turn-- == 0) return row.node_id;
     }
     return kBootstrap;
   }
@@ -176,7 +174,7 @@ class Control {
     const Address here = address(link.target(), tables);
     const Address there = address(wanted, tables);
     if (there.host.empty()) return;
-    if (link.ready() && here.host == there.host && here.port == there.port) {
+    if (link.ready() && here.port == there.port && same_text(here.host, there.host)) {
       link.name_target(wanted);
     } else {
       link.set_target(wanted, now, tables.shared);
@@ -188,23 +186,21 @@ class Control {
     discovery.encode(out, tables);
     discovery.begin_answer();
     decoder_.metadata.begin(link.version(Api::metadata));
-    link.send(out, Api::metadata, now, tables.shared.options.request_timeout_ms, tables.shared);
+    link.send(out, now, tables.shared);
   }
   void send_search(Link& link, Tables& tables, Instant now) {
     Writer out = link.begin(Api::find_coordinator, tables.shared);
     member.begin_search(out, tables.shared);
     decoder_.search.begin(tables.shared.sink());
     found_ = -1;
-    link.send(out, Api::find_coordinator, now, tables.shared.options.request_timeout_ms,
-              tables.shared);
+    link.send(out, now, tables.shared);
   }
   void send_heartbeat(Link& link, Tables& tables, Instant now) {
     Writer out = link.begin(Api::share_group_heartbeat, tables.shared);
     member.encode_heartbeat(out, tables.topology, tables.shared);
     decoder_.heartbeat.begin(tables.shared.sink());
     ++tables.shared.stats.heartbeats;
-    link.send(out, Api::share_group_heartbeat, now, tables.shared.options.request_timeout_ms,
-              tables.shared, member.epoch_to_send());
+    link.send(out, now, tables.shared, 0, member.epoch_to_send());
   }
 
   bool read_search(Link& link, Tables& tables) {

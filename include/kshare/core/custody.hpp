@@ -43,7 +43,7 @@ struct CommitResult {
 class Custody {
  public:
   void attach(Span<Peer> peers) {
-    *this = Custody{};
+    make_anew(*this);
     peers_ = peers;
   }
 

@@ -25,15 +25,16 @@ class Discovery {
     return appeared;
   }
 
-  void refresh(Instant at) { due_at_ = earlier(due_at_, at); }
+  // Apart: it would stand in line in many places.
+  __attribute__((noinline)) void refresh(Instant at) { due_at_ = earlier(due_at_, at); }
 
   void encode(Writer& out, const Tables& tables) {
     const Topology& topology = tables.topology;
     const uint32_t topics = out.begin_array();
     uint32_t count = 0;
-    for (uint32_t i = 0; i < topology.topic_count(); ++i) {
-      if (!topology.topic(i).subscribed) continue;
-      encode_metadata_topic(out, topology.name(i));
+    for (const TopicRow& topic : topology.topics()) {
+      if (!topic.subscribed) continue;
+      encode_metadata_topic(out, topology.name(topic));
       ++count;
     }
     out.end_array(topics, count);
@@ -94,7 +95,7 @@ class Discovery {
       Event& event = tables.shared.events.push(
           absent ? EventType::topic_missing : EventType::topic_error,
           {Errc::broker_error, topic.error});
-      EventRing::set_text(event, tables.topology.name(topic_));
+      EventRing::set_text(event, tables.topology.name(row));
       return;
     }
     row.told = kafka::kNone;
@@ -115,7 +116,7 @@ class Discovery {
     answered_ = true;
     wanted_since_ = kNever;
     if (unplaced_ != 0 && !told_unplaced_) {
-      tables.shared.events.push(EventType::leaders_too_many).value = unplaced_;
+      tables.shared.tell(EventType::leaders_too_many, static_cast<int32_t>(unplaced_));
     }
     told_unplaced_ = unplaced_ != 0;
     if (unplaced_ != 0) return refresh(now + kUnplacedRetryMs);  // asking brings no room
@@ -124,8 +125,7 @@ class Discovery {
     refresh(now + tables.shared.options.metadata_max_age_ms);  // unless it is wanted earlier
   }
   void retry(Instant now, Shared& shared) {
-    refresh(now + shared.retry_ms(attempts_));
-    if (attempts_ < 16) ++attempts_;
+    refresh(shared.next_try(attempts_, now));
   }
 
   static constexpr int64_t kUnplacedRetryMs = 30000;

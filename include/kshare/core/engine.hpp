@@ -11,6 +11,7 @@
 #define KSHARE_CORE_ENGINE_HPP
 
 #include <cstdint>
+#include <new>
 #include <string_view>
 
 #include "kshare/core/address.hpp"
@@ -26,7 +27,22 @@ namespace kshare {
 
 class Engine {
  public:
-  explicit Engine(const Memory& memory) : memory_(memory) {}
+  // Apart, as start() makes everything anew with it: nothing of an earlier life is left.
+  __attribute__((noinline)) explicit Engine(const Memory& memory) : memory_(memory) {
+    Shared& shared = tables_.shared;
+    shared.limits = memory_.limits;
+    shared.events.attach(memory_.events);
+    shared.words = memory_.error_text;
+    tables_.store.attach(memory_.slots, memory_.store, memory_.limits->slot_bytes());
+    tables_.lots.attach(memory_.lots, memory_.lists);
+    tables_.acks.attach(memory_.acks, memory_.commits, tables_.lots, tables_.store);
+    tables_.topology.attach(memory_.topics, memory_.topic_names, memory_.brokers, memory_.hosts,
+                            memory_.partitions, tables_.lots);
+    memory_.make_peers();
+    leaders_.attach(memory_.peers);
+    locks_.attach(memory_.peers);
+    custody_.attach(memory_.peers);
+  }
 
   uint32_t link_count() const { return memory_.peers.size; }
   Link& link(uint32_t i) { return memory_.peers[i].link; }
@@ -42,18 +58,17 @@ class Engine {
   Status start(const Options& options, const uint8_t (&entropy)[24]) {
     if (tables_.shared.started) return {Errc::already_running, 0};
     KSHARE_ASSERT(*memory_.user == nullptr || *memory_.user == this);
+    const Memory memory = memory_;
+    ::new (static_cast<void*>(this)) Engine(memory);
     *memory_.user = this;
-    attach();
-    const Status checked = keep_options(options, memory_, tables_.shared);
-    if (!checked.ok()) {
-      tables_.shared.keep(checked);
+    const Errc checked = keep_options(options, memory_, tables_.shared);
+    if (checked != Errc::ok) {
+      tables_.shared.keep({checked, 0});
       *memory_.user = nullptr;
-      return checked;
+      return {checked, 0};
     }
-    uint8_t id[16];
-    std::memcpy(id, entropy, sizeof id);
-    tables_.acks.number_from(load_be32(id));
-    encode_member_id(id, tables_.shared.member_id);
+    tables_.acks.number_from(load_be32(entropy));
+    encode_member_id(entropy, tables_.shared.member_id);
     uint64_t seed = 0;
     std::memcpy(&seed, entropy + 16, sizeof seed);
     tables_.shared.random.seed(seed);
@@ -64,16 +79,14 @@ class Engine {
   Status subscribe(Span<const std::string_view> names) {
     if (!running() || closing_) return {Errc::not_running, 0};
     if (names.size == 0) return unsubscribe();
-    const Status checked = check_names(names);
-    if (!checked.ok()) return checked;
+    const Errc checked = check_names(names);
+    if (checked != Errc::ok) return {checked, 0};
     tables_.topology.begin_subscription();
-    Status status{};
-    for (std::string_view name : names) {
-      if (!tables_.topology.subscribe(name)) status = {Errc::too_many, 0};
-    }
+    bool fit = true;
+    for (std::string_view name : names) fit = tables_.topology.subscribe(name) && fit;
     control_.member.subscription_changed(now_);
     control_.discovery.refresh(now_);
-    return status;
+    return {fit ? Errc::ok : Errc::too_many, 0};
   }
   Status unsubscribe() {
     if (!running() || closing_) return {Errc::not_running, 0};
@@ -115,8 +128,8 @@ class Engine {
       return kNever;
     }
     tables_.shared.stats.events_lost = tables_.shared.events.lost();
-    for (uint32_t i = 0; heard && i < link_count(); ++i) {
-      if (link(i).timed_out(now_)) lost(i, {Errc::timed_out, 0});
+    for (Peer& peer : memory_.peers) {
+      if (heard && peer.link.timed_out(now_)) lost(peer.link, {Errc::timed_out, 0});
     }
     control_.member.expire(now_);
     locks_.on_poll(now_);
@@ -135,28 +148,26 @@ class Engine {
   Instant acks_due() const { return leaders_.acks_due(tables_, now_); }
 
   // ---- The transports' side.
-  Address address(uint32_t i) const { return Control::address(link(i).target(), tables_); }
-  void opening(uint32_t i) {
-    if (link(i).attempts() != 0) ++tables_.shared.stats.reconnects;
-    link(i).on_opening(now_, tables_.shared.options.connection_setup_timeout_ms, tables_.shared);
+  Address address(const Link& its) const { return Control::address(its.target(), tables_); }
+  // Answers where to.
+  Address opening(Link& its) {
+    if (its.attempts() != 0) ++tables_.shared.stats.reconnects;
+    its.on_opening(now_, tables_.shared.options.connection_setup_timeout_ms, tables_.shared);
+    return address(its);
   }
-  void connected(uint32_t i) { link(i).on_connected(now_, tables_.shared); }
-  // New bytes are in the receive window of link i.
-  void received(uint32_t i, uint32_t count) {
-    Link& its = link(i);
+  void connected(Link& its) { its.on_connected(now_, tables_.shared); }
+  // New bytes are in the receive window.
+  void received(Link& its, uint32_t count) {
     its.received(count, now_, tables_.shared);
-    while (its.in_answer()) {
-      if (!read(i)) break;
-    }
-    if (its.reader().malformed()) lost(i, {Errc::malformed, 0});
+    if (its.in_answer()) read(its);
+    if (its.reader().malformed()) lost(its, {Errc::malformed, 0});
   }
-  void lost(uint32_t i, Status why) {
-    Link& its = link(i);
+  void lost(Link& its, Status why) {
     if (its.state() == LinkState::idle || its.state() == LinkState::waiting) return;
-    const bool established = its.ready();
-    tell_lost(i, established, why);
+    tell_lost(its, why);
     const bool was_asking = its.busy();
     const Api asked = its.request();
+    const uint32_t i = its.index();
     if (i != 0) leaders_.on_lost(i, tables_);
     its.on_lost(now_, tables_.shared, why);
     if (i == 0) {
@@ -232,58 +243,31 @@ class Engine {
  private:
   static constexpr int64_t kLeaveMs = 500;  // before the end of the time to close
 
-  void attach() {
-    tables_ = Tables{};
-    Shared& shared = tables_.shared;
-    shared.limits = memory_.limits;
-    shared.events.attach(memory_.events);
-    shared.words = memory_.error_text;
-    tables_.store.attach(memory_.slots, memory_.store, memory_.limits->slot_bytes());
-    tables_.lots.attach(memory_.lots, memory_.lists);
-    tables_.acks.attach(memory_.acks, memory_.commits, tables_.lots, tables_.store);
-    tables_.topology.attach(memory_.topics, memory_.topic_names, memory_.brokers, memory_.hosts,
-                            memory_.partitions, tables_.lots);
-    for (uint32_t i = 0; i < memory_.peers.size; ++i) {
-      const uint32_t receive = memory_.limits->receive_window_bytes;
-      const uint32_t send = memory_.limits->send_window_bytes;
-      memory_.peers[i] = Peer{};
-      memory_.peers[i].link.attach({memory_.receive_windows + i * receive, receive},
-                                   {memory_.send_windows + i * send, send}, i);
-    }
-    control_.attach();
-    leaders_.attach(memory_.peers);
-    locks_.attach(memory_.peers);
-    custody_.attach(memory_.peers);
-    closing_ = false;
-    now_ = Instant{};
-    current_ = RecordId{};
-    news_ = true;
-  }
-
-  Status check_names(Span<const std::string_view> names) const {
+  Errc check_names(Span<const std::string_view> names) const {
     uint32_t bytes = 0;
     for (std::string_view name : names) {
-      if (name.empty() || name.size() > kTopicNameBytesMax) return {Errc::bad_option, 0};
+      if (name.empty() || name.size() > kTopicNameBytesMax) return Errc::bad_option;
       bytes += static_cast<uint32_t>(name.size());
     }
-    if (names.size > memory_.limits->topics_max) return {Errc::too_many, 0};
-    if (bytes > memory_.limits->topic_names_bytes) return {Errc::too_long, 0};
-    return {};
+    if (names.size > memory_.limits->topics_max) return Errc::too_many;
+    return bytes > memory_.limits->topic_names_bytes ? Errc::too_long : Errc::ok;
   }
 
-  // True if the answer is complete and the next may follow.
-  bool read(uint32_t i) {
-    Link& its = link(i);
+  void read(Link& its) {
+    const uint32_t i = its.index();
     if (its.state() == LinkState::negotiating) {
       const Link::Negotiation result = its.negotiate(now_, tables_.shared);
-      if (result == Link::Negotiation::ready) on_ready(i);
-      if (result == Link::Negotiation::too_old) refuse_broker();
+      if (result == Link::Negotiation::ready) on_ready(its);
+      if (result == Link::Negotiation::too_old) {
+        refuse_broker("the broker does not offer share groups as of Kafka 4.1 (ShareFetch "
+                      "version 1)");
+      }
       if (result == Link::Negotiation::groups_off) tables_.shared.fail_groups_off(0);
       if (result == Link::Negotiation::misdirected) {
-        lost(i, {Errc::broker_error, kafka::kRebootstrapRequired});
+        lost(its, {Errc::broker_error, kafka::kRebootstrapRequired});
         control_.misdirected(link(0), tables_, now_);
       }
-      return false;
+      return;
     }
     if (i == 0) {
       control_.read(its, tables_, now_);
@@ -298,33 +282,27 @@ class Engine {
       give_back_revoked();
       locks_.plan(tables_, now_);
     }
-    return false;
   }
-  void on_ready(uint32_t i) {
+  void on_ready(const Link& its) {
     const bool limited = tables_.shared.options.acquire_mode == AcquireMode::record_limit;
-    if (limited && !link(i).can_renew()) {
-      tables_.shared.say("share.acquire.mode=record_limit needs Kafka 4.2 or later (ShareFetch "
-                         "version 2)");
-      return tables_.shared.fail({Errc::unsupported_broker, 0});
+    if (limited && !its.can_renew()) {
+      return refuse_broker("share.acquire.mode=record_limit needs Kafka 4.2 or later (ShareFetch "
+                           "version 2)");
     }
-    Event& event = tables_.shared.events.push(EventType::connected);
-    event.node = link(i).target();
-    set_address(event, i);
+    tell(EventType::connected, its, {});
   }
-  void refuse_broker() {
-    tables_.shared.say("the broker does not offer share groups as of Kafka 4.1 (ShareFetch "
-                       "version 1)");
-    tables_.shared.fail({Errc::unsupported_broker, 0});
+  void refuse_broker(const char* words) {
+    tables_.shared.fail({Errc::unsupported_broker, 0}, words);
   }
-  void tell_lost(uint32_t i, bool established, Status why) {
-    Event& event = tables_.shared.events.push(
-        established ? EventType::disconnected : EventType::connection_failed, why);
-    event.node = link(i).target();
-    set_address(event, i);
+  void tell_lost(const Link& its, Status why) {
+    const bool established = its.ready();
+    tell(established ? EventType::disconnected : EventType::connection_failed, its, why);
     if (!established && !control_.member.has_joined()) tables_.shared.keep(why);
   }
-  void set_address(Event& event, uint32_t i) {
-    const uint32_t size = write_address(event.text, Event::kTextBytes, address(i));
+  void tell(EventType type, const Link& its, Status status) {
+    Event& event = tables_.shared.events.push(type, status);
+    event.node = its.target();
+    const uint32_t size = write_address(event.text, Event::kTextBytes, address(its));
     event.text_bytes = static_cast<uint8_t>(size);
   }
 
@@ -374,25 +352,25 @@ class Engine {
     for (uint32_t i = 0; i < tables_.lots.count(); ++i) {
       if (tables_.lots[i].used) tables_.lose_lot(i, {Errc::not_running, 0});
     }
-    for (uint32_t i = 0; i < link_count(); ++i) link(i).stop(tables_.shared);
+    for (Peer& peer : memory_.peers) peer.link.stop(tables_.shared);
     control_.stop(tables_);
     tables_.shared.started = false;
     *memory_.user = nullptr;
     return true;
   }
 
+  bool closing_ = false;
+  bool news_ = true;
+  bool moved_ = false;  // records have gone out since next() answered false
+  RecordId current_{};  // implicit mode: what the next next() accepts
+  Instant now_{};
+  Instant close_at_{};
   Memory memory_;
   Tables tables_{};
   Control control_{};
   Leaders leaders_{};
   Locks locks_{};
   Custody custody_{};
-  Instant now_{};
-  Instant close_at_{};
-  RecordId current_{};  // implicit mode: what the next next() accepts
-  bool closing_ = false;
-  bool news_ = true;
-  bool moved_ = false;  // records have gone out since next() answered false
 };
 
 }  // namespace kshare

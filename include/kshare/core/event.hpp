@@ -84,8 +84,7 @@ class EventRing {
     } else {
       ++count_;
     }
-    Event& event = memory_[at % memory_.size];
-    event = Event{};
+    Event& event = make_anew(memory_[at % memory_.size]);
     event.type = type;
     event.status = status;
     return event;

@@ -172,7 +172,7 @@ inline bool link(const Engine& engine, uint32_t i, LinkInfo& its) {
   if (i >= engine.link_count()) return false;
   const Peer& peer = engine.peer(i);
   const Link& from = peer.link;
-  const Address where = engine.address(i);
+  const Address where = engine.address(from);
   its = LinkInfo{};
   its.role = i == 0 ? LinkRole::control : LinkRole::leader;
   its.state = from.state();

@@ -31,7 +31,7 @@ class Intake {
   static constexpr uint32_t kNoSlot = Store::kNone;
 
   void attach(uint32_t link) {
-    *this = Intake{};
+    make_anew(*this);
     link_ = static_cast<uint8_t>(link);
   }
 

@@ -32,14 +32,14 @@ class Link {
   // A broker that says more is asked again after this: no answer can mute a link for good.
   static constexpr int16_t kThrottleMsMax = 30000;
 
-  // `index`: which of the consumer's links it is.
+  // Once. `index`: which of the consumer's links it is.
   void attach(MutableBytes receive, MutableBytes send, uint32_t index = 0) {
-    *this = Link{};
     index_ = static_cast<uint8_t>(index);
     send_ = send;
     reader_.attach(receive.data, receive.size);
   }
 
+  uint32_t index() const { return index_; }
   LinkState state() const { return state_; }
   bool ready() const { return state_ == LinkState::ready; }
   bool in_use() const { return state_ != LinkState::idle; }
@@ -112,6 +112,8 @@ class Link {
 
   // ---- Requests. begin() gives a writer behind the header; send() completes the frame.
   Writer begin(Api api, const Shared& shared) {
+    KSHARE_ASSERT(!busy_);
+    request_ = api;
     Writer out{send_.data, send_.size};
     const int16_t version = this->version(api);
     const bool flexible = api != Api::api_versions || version >= 3;
@@ -123,20 +125,19 @@ class Link {
     if (flexible) out.no_tags();
     return out;
   }
-  // `epoch`: the session's or the member's in it, for a trace.
-  void send(Writer& out, Api api, Instant now, int64_t timeout_ms, Shared& shared,
-            int32_t epoch = 0) {
-    KSHARE_ASSERT(out.ok() && !busy_);
+  // `wait_ms`: so long the broker may take over the time that it has for every answer. `epoch`: the
+  // session's or the member's in it, for a trace.
+  void send(Writer& out, Instant now, Shared& shared, int32_t wait_ms = 0, int32_t epoch = 0) {
+    KSHARE_ASSERT(out.ok());
     out.patch_i32(0, static_cast<int32_t>(out.size() - 4));
     ++correlation_;
-    request_ = api;
     busy_ = true;
     send_size_ = out.size();
     sent_ = 0;
     sent_at_ = now;
     first_byte_at_ = Instant{-1};
     frame_ = Frame::size;
-    deadline_ = now + timeout_ms;
+    deadline_ = now + shared.options.request_timeout_ms + wait_ms;
     ++shared.stats.requests;
     trace(TraceKind::request, {}, epoch, shared);
   }
@@ -219,7 +220,7 @@ class Link {
         case ApiVersionsDecoder::Item::none: return Negotiation::unfinished;
         case ApiVersionsDecoder::Item::range: note_range(); break;
         case ApiVersionsDecoder::Item::feature:
-          if (hello_.feature() == "share.version") share_level_ = hello_.level();
+          if (same_text(hello_.feature(), literal("share.version"))) share_level_ = hello_.level();
           break;
         case ApiVersionsDecoder::Item::end:
           if (!end_answer(0, now)) return Negotiation::unfinished;
@@ -281,10 +282,10 @@ class Link {
     asked_version_ = version;
     share_level_ = 0;
     Writer out = begin(Api::api_versions, shared);
-    encode_api_versions(out, version, "kshare", kVersion,
+    encode_api_versions(out, version, literal("kshare"), literal(kVersion),
                         {{shared.cluster_id, shared.cluster_id_bytes}, target_});
     hello_.begin(version);
-    send(out, Api::api_versions, now, shared.options.request_timeout_ms, shared);
+    send(out, now, shared);
   }
   // The broker has named its own range with the refusal; every connection behind asks so at once.
   void ask_lower(Instant now, Shared& shared) {
@@ -307,6 +308,23 @@ class Link {
     return true;
   }
 
+  // What is asked for most lies in front, where short instructions reach it.
+  LinkState state_ = LinkState::idle;
+  Api request_ = Api::api_versions;
+  Frame frame_ = Frame::size;
+  bool busy_ = false;
+  bool wants_close_ = false;
+  uint8_t distrust_ = 0;  // a loss adds to it, an answer takes away
+  uint8_t index_ = 0;
+  int8_t versions_[kApis] = {};
+  int16_t throttle_ms_ = 0;
+  int32_t target_ = kNoNode;
+  int16_t asked_version_ = 0;
+  int16_t share_level_ = 0;  // the finalized feature share.version
+  uint32_t send_size_ = 0;
+  uint32_t sent_ = 0;
+  uint32_t answer_bytes_ = 0;  // of the whole frame
+  uint32_t correlation_ = 0;  // wraps around
   Reader reader_{};
   MutableBytes send_{};
   ApiVersionsDecoder hello_{};
@@ -314,22 +332,6 @@ class Link {
   Instant sent_at_{};
   Instant first_byte_at_{};
   Instant mute_until_{};
-  uint32_t send_size_ = 0;
-  uint32_t sent_ = 0;
-  uint32_t answer_bytes_ = 0;  // of the whole frame
-  uint32_t correlation_ = 0;  // wraps around
-  int32_t target_ = kNoNode;
-  int16_t throttle_ms_ = 0;
-  uint8_t distrust_ = 0;  // a loss adds to it, an answer takes away
-  uint8_t index_ = 0;
-  int16_t asked_version_ = 0;
-  int16_t share_level_ = 0;  // the finalized feature share.version
-  LinkState state_ = LinkState::idle;
-  Api request_ = Api::api_versions;
-  Frame frame_ = Frame::size;
-  int8_t versions_[kApis] = {};
-  bool busy_ = false;
-  bool wants_close_ = false;
 };
 
 }  // namespace kshare

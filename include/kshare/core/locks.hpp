@@ -24,7 +24,7 @@ namespace kshare {
 class Locks {
  public:
   void attach(Span<Peer> peers) {
-    *this = Locks{};
+    make_anew(*this);
     peers_ = peers;
   }
 

@@ -104,8 +104,8 @@ class Member {
     }
     report(answer.error(), answer.words(), shared);
     const bool refused = answer.error() == kafka::kGroupAuthorizationFailed;
-    search_at_ = now + shared.retry_ms(refused ? 16 : search_attempts_);
-    if (search_attempts_ < 16) ++search_attempts_;
+    search_at_ = shared.next_try(search_attempts_, now);
+    if (refused) search_at_ = now + shared.retry_ms(16);
     return false;
   }
 
@@ -125,9 +125,9 @@ class Member {
     if (names_sent_) {
       const uint32_t names = out.begin_array();
       uint32_t count = 0;
-      for (uint32_t i = 0; i < topology.topic_count(); ++i) {
-        if (!topology.topic(i).subscribed) continue;
-        out.string(topology.name(i));
+      for (const TopicRow& topic : topology.topics()) {
+        if (!topic.subscribed) continue;
+        out.string(topology.name(topic));
         ++count;
       }
       out.end_array(names, count);
@@ -184,7 +184,7 @@ class Member {
     attempts_ = search_attempts_ = 0;
     if (state_ == MemberState::joining) {
       state_ = MemberState::stable;
-      shared.events.push(EventType::joined).value = answer.member_epoch();
+      shared.tell(EventType::joined, answer.member_epoch());
       expect_assignment(now);
     }
     if (epoch_ != answer.member_epoch()) told_as_ = kUntold;
@@ -207,7 +207,7 @@ class Member {
   static constexpr int64_t kHopeMs = 5000;
   static constexpr auto kUntold = static_cast<MemberState>(0xFF);
   static constexpr int64_t kLeavingMsMax = 45000;   // Kafka's default for a session's time-out
-  static constexpr int64_t kIntervalMsMax = 30000;  // whatever the coordinator says: it may err
+  static constexpr uint32_t kIntervalMsMax = 30000;  // whatever the coordinator says: it may err
 
   void start_join() {
     state_ = MemberState::joining;
@@ -218,12 +218,12 @@ class Member {
   void apply_assignment(Topology& topology, Shared& shared) {
     const bool changed = topology.end_assignment();
     if (changed) {
-      const uint32_t count = topology.assigned_count();
-      shared.events.push(EventType::assignment_changed).value = count;
-      shared.trace(TraceKind::assignment, static_cast<int32_t>(count));
+      const auto count = static_cast<int32_t>(topology.assigned_count());
+      shared.tell(EventType::assignment_changed, count);
+      shared.trace(TraceKind::assignment, count);
     }
     if (unplaced_ != 0 && !topology.has_leftovers()) {
-      shared.events.push(EventType::assignment_too_large).value = unplaced_;
+      shared.tell(EventType::assignment_too_large, unplaced_);
     }
   }
   // What found no place because rows of the assignment before are still in use will find one soon:
@@ -234,27 +234,24 @@ class Member {
       return;
     }
     names_due_ = true;
-    heartbeat_at_ = earlier(heartbeat_at_, now + shared.retry_ms(crowded_));
-    if (crowded_ < 16) ++crowded_;
+    heartbeat_at_ = earlier(heartbeat_at_, shared.next_try(crowded_, now));
   }
 
   // When the next heartbeat is due: at the broker's interval; sooner while the assignment is empty.
   void plan_next(int32_t interval_ms, Instant sent_at, Instant now, const Topology& topology) {
-    int64_t interval = interval_ms > 0 ? interval_ms : 5000;
+    uint32_t interval = interval_ms > 0 ? static_cast<uint32_t>(interval_ms) : 5000;
     if (interval > kIntervalMsMax) interval = kIntervalMsMax;
     heartbeat_at_ = sent_at + interval;
-    if (topology.assigned_count() != 0) return;
-    const int64_t since = now - since_;
-    if (since >= kHopeMs) return;
-    int64_t next = (since / 500 + 1) * 500 + 20;  // 1020, 1520, ... behind the first answer
+    if (topology.assigned_count() != 0 || now - since_ >= kHopeMs) return;
+    const auto since = static_cast<uint32_t>(now - since_);
+    uint32_t next = (since / 500 + 1) * 500 + 20;  // 1020, 1520, ... behind the first answer
     if (since < 500) next = since < 100 ? 100 : since < 250 ? 250 : 500;
     else if (since < 1020) next = 1020;
     if (next < interval) heartbeat_at_ = earlier(heartbeat_at_, since_ + next);
   }
 
   void retry(Instant now, Shared& shared) {
-    heartbeat_at_ = now + shared.retry_ms(attempts_);
-    if (attempts_ < 16) ++attempts_;
+    heartbeat_at_ = shared.next_try(attempts_, now);
   }
 
   void rejoin(Status why, Instant now, Topology& topology, Shared& shared) {
@@ -272,30 +269,22 @@ class Member {
                 Shared& shared) {
     const int16_t code = answer.error();
     names_due_ = names_due_ || names_sent_;
-    switch (code) {
-      case kafka::kCoordinatorNotAvailable:
-      case kafka::kNotCoordinator:
-        forget_coordinator(now + shared.retry_ms(attempts_), shared);
-        if (attempts_ < 16) ++attempts_;
-        return;
-      case kafka::kCoordinatorLoadInProgress:
-      case kafka::kRequestTimedOut:
-      case kafka::kNetworkException:
-        return retry(now, shared);
-      case kafka::kUnknownMemberId:
-      case kafka::kFencedMemberEpoch:
-      case kafka::kGroupIdNotFound:
-        return rejoin({Errc::broker_error, code}, now, topology, shared);
-      case kafka::kTopicAuthorizationFailed:
-        report(code, answer.words(), shared);
-        heartbeat_at_ = now + shared.retry_ms(16);
-        return;
-      case kafka::kUnsupportedVersion:
-        return shared.fail_groups_off(code);
-      default:
-        shared.said(answer.words());
-        return shared.fail({Errc::group_rejected, code});
+    if (code == kafka::kCoordinatorNotAvailable || code == kafka::kNotCoordinator) {
+      return forget_coordinator(shared.next_try(attempts_, now), shared);
     }
+    if (kafka::heartbeat_may_be_retried(code)) return retry(now, shared);
+    if (code == kafka::kUnknownMemberId || code == kafka::kFencedMemberEpoch ||
+        code == kafka::kGroupIdNotFound) {
+      return rejoin({Errc::broker_error, code}, now, topology, shared);
+    }
+    if (code == kafka::kUnsupportedVersion) return shared.fail_groups_off(code);
+    if (code == kafka::kTopicAuthorizationFailed) {
+      report(code, answer.words(), shared);
+      heartbeat_at_ = now + shared.retry_ms(16);
+      return;
+    }
+    shared.said(answer.words());
+    shared.fail({Errc::group_rejected, code});
   }
   // Once per change: no event a heartbeat.
   void report(int16_t code, const TextSink& words, Shared& shared) {
@@ -310,16 +299,7 @@ class Member {
     EventRing::set_text(event, {words.to, words.size});
   }
 
-  Instant search_at_{};
-  Instant heartbeat_at_{};
-  Instant since_{};  // stable: an assignment is hoped for since then; leaving: it has begun then
-  int32_t coordinator_ = kUnknown;
-  int32_t epoch_ = 0;
-  int32_t unplaced_ = 0;
-  int16_t told_ = 0;
-  uint8_t attempts_ = 0;
-  uint8_t search_attempts_ = 0;
-  uint8_t crowded_ = 0;  // times that an assignment found rows of the one before in its way
+  // What is asked for most lies in front, where short instructions reach it.
   MemberState state_ = MemberState::idle;
   MemberState sent_as_ = MemberState::idle;  // what we were when the last heartbeat was sent
   MemberState told_as_ = MemberState::idle;  // to a trace
@@ -327,6 +307,16 @@ class Member {
   bool names_due_ = false;
   bool names_sent_ = false;
   bool assignment_came_ = false;
+  uint8_t attempts_ = 0;
+  uint8_t search_attempts_ = 0;
+  uint8_t crowded_ = 0;  // times that an assignment found rows of the one before in its way
+  int16_t told_ = 0;
+  int32_t coordinator_ = kUnknown;
+  int32_t epoch_ = 0;
+  int32_t unplaced_ = 0;
+  Instant search_at_{};
+  Instant heartbeat_at_{};
+  Instant since_{};  // stable: an assignment is hoped for since then; leaving: it has begun then
 };
 
 }  // namespace kshare

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kshare/base/bytes.hpp"
 #include "kshare/core/trace.hpp"
 
 namespace kshare {
@@ -36,7 +37,7 @@ struct CodecRegistry;  // codec/codec.hpp
 struct Options {
   std::string_view bootstrap_servers;     // bootstrap.servers: "host:port,[::1]:9092"; required
   std::string_view group_id;              // group.id; required
-  std::string_view client_id = "kshare";  // client.id
+  std::string_view client_id = literal("kshare");  // client.id
   std::string_view client_rack;           // client.rack
 
   AckMode acknowledgement_mode = AckMode::implicit_mode;  // share.acknowledgement.mode

@@ -18,10 +18,7 @@ class Rota {
  public:
   static constexpr int64_t kTurnMs = 1000;
 
-  void attach(Span<Peer> peers) {
-    *this = Rota{};
-    peers_ = peers;
-  }
+  void attach(Span<Peer> peers) { links_ = leader_links(peers); }
 
   // Some leader has had to wait for a link lately.
   bool crowded(Instant now) const { return now < crowded_until_; }
@@ -29,12 +26,12 @@ class Rota {
   // Gives every leader a link as far as there are links. Answers when a link must make room.
   Instant assign(Tables& tables, Instant now) {
     turn_over_ = kNever;
-    for (uint32_t i = 1; i < peers_.size; ++i) retire(i, tables, now);
+    for (Peer& peer : links_) retire(peer, tables, now);
     give_links(tables, now);
     uint32_t leaders = 0;
-    for (uint32_t i = 1; i < peers_.size; ++i) leaders += peers_[i].link.in_use() ? 1u : 0u;
+    for (const Peer& peer : links_) leaders += peer.link.in_use() ? 1u : 0u;
     // Whoever is alone for a moment, as the brokers are asked for anew, does not take what is left.
-    if (leaders > 1) tables.ack_part = tables.acks.count() / peers_.size;
+    if (leaders > 1) tables.ack_part = tables.acks.count() / (links_.size + 1);
     else if (tables.acks.used() == 0) tables.ack_part = 0;
     return turn_over_;
   }
@@ -44,47 +41,47 @@ class Rota {
     for (;;) {
       const uint32_t broker = next_leader(tables.topology);
       if (broker == kNoRow) return;
-      const uint32_t link = free_link();
-      if (link == 0) return take_turns(now);
-      tables.topology.note_turn(broker, ++turns_);
-      peers_[link].link.set_target(tables.topology.broker(broker).node_id, now, tables.shared);
-      peers_[link].session.ended(tables);
-      peers_[link].since = now;
-      peers_[link].ending = peers_[link].leaving = false;
+      Peer* const peer = free_link();
+      if (peer == nullptr) return take_turns(now);
+      const int32_t node = tables.topology.note_turn(broker, ++turns_);
+      peer->link.set_target(node, now, tables.shared);
+      peer->session.ended(tables);
+      peer->since = now;
+      peer->ending = peer->leaving = false;
     }
   }
   bool serves(int32_t node) const {
-    for (uint32_t i = 1; i < peers_.size; ++i) {
-      if (peers_[i].link.in_use() && peers_[i].link.target() == node) return true;
+    for (const Peer& peer : links_) {
+      if (peer.link.in_use() && peer.link.target() == node) return true;
     }
     return false;
   }
-  // A link that is not in use; 0: none.
-  uint32_t free_link() const {
-    for (uint32_t i = 1; i < peers_.size; ++i) {
-      if (!peers_[i].link.in_use()) return i;
+  // A link that is not in use; null: none.
+  Peer* free_link() const {
+    for (Peer& peer : links_) {
+      if (!peer.link.in_use()) return &peer;
     }
-    return 0;
+    return nullptr;
   }
   // The leader without a link that has waited longest, as a row of the broker table.
   uint32_t next_leader(const Topology& topology) const {
     uint32_t best = kNoRow;
-    for (uint32_t p = 0; p < topology.partition_count(); ++p) {
-      const PartitionRow& row = topology.partition(p);
+    uint32_t best_turn = 0;
+    for (const PartitionRow& row : topology.partitions()) {
       if (!row.assigned || row.leader < 0 || serves(row.leader)) continue;
       const uint32_t broker = topology.find_broker(row.leader);
       if (broker == kNoRow) continue;
-      if (best == kNoRow || topology.broker(broker).turn < topology.broker(best).turn) {
-        best = broker;
-      }
+      const uint32_t turn = topology.broker(broker).turn;
+      if (best != kNoRow && turn >= best_turn) continue;
+      best = broker;
+      best_turn = turn;
     }
     return best;
   }
 
   // A link whose broker leads nothing of ours any more, or whose turn is over, ends its session and
   // stops. Without a connection there is nothing to wait for: the new leader has it all.
-  void retire(uint32_t i, Tables& tables, Instant now) {
-    Peer& peer = peers_[i];
+  void retire(Peer& peer, Tables& tables, Instant now) {
     if (!peer.link.in_use()) return;
     const bool leads = tables.topology.is_leader(peer.link.target());
     if (leads && peer.leaving && !crowded(now)) peer.leaving = peer.ending = false;  // it is back
@@ -95,12 +92,12 @@ class Rota {
     }
     peer.ending = true;
     if (leads) turn_over_ = earlier(turn_over_, crowded_until_);  // it may be back by then
+    const uint32_t link = peer.link.index();
     const bool connected = peer.link.ready();
-    if (connected && (peer.session.is_open() || tables.has_lots(i) || peer.link.busy())) return;
-    for (uint32_t lot = 0; lot < tables.lots.count(); ++lot) {
-      if (tables.lots[lot].used && tables.lots[lot].link == i) {
-        tables.lose_lot(lot, {Errc::lock_lost, 0});
-      }
+    if (connected && (peer.session.is_open() || tables.has_lots(link) || peer.link.busy())) return;
+    for (uint32_t i = 0; i < tables.lots.count(); ++i) {
+      const Lot& lot = tables.lots[i];
+      if (lot.used && lot.link == link) tables.lose_lot(i, {Errc::lock_lost, 0});
     }
     peer.link.stop(tables.shared);
     // The next leader is another broker.
@@ -115,20 +112,20 @@ class Rota {
   // The one that has been served longest makes room for the next.
   void take_turns(Instant now) {
     crowded_until_ = now + kTurnMs;
-    uint32_t oldest = 0;
-    for (uint32_t i = 1; i < peers_.size; ++i) {
-      if (peers_[i].leaving) return;
-      if (oldest == 0 || peers_[i].since < peers_[oldest].since) oldest = i;
+    Peer* oldest = &links_[0];
+    for (Peer& peer : links_) {
+      if (peer.leaving) return;
+      if (peer.since < oldest->since) oldest = &peer;
     }
-    const Instant over = peers_[oldest].since + kTurnMs;
+    const Instant over = oldest->since + kTurnMs;
     if (now >= over) {
-      leave(peers_[oldest], now);
-      peers_[oldest].ending = true;
+      leave(*oldest, now);
+      oldest->ending = true;
     }
     turn_over_ = earlier(turn_over_, later(now, over));
   }
 
-  Span<Peer> peers_{};
+  Span<Peer> links_{};
   Instant crowded_until_{};
   Instant turn_over_ = kNever;  // when a link must make room for a leader that waits
   uint32_t turns_ = 0;

@@ -33,7 +33,7 @@ struct FetchSize {
 class Session {
  public:
   void attach(uint32_t link) {
-    *this = Session{};
+    make_anew(*this);
     link_ = static_cast<uint8_t>(link);
   }
 

@@ -16,9 +16,9 @@
 namespace kshare {
 namespace settings {
 
-inline Status bad(Shared& shared, std::string_view words) {
+inline Errc bad(Shared& shared, const char* words) {
   shared.say(words);
-  return {Errc::bad_option, 0};
+  return Errc::bad_option;
 }
 inline bool keep(std::string_view& text, Span<char> room) {
   if (text.size() > room.size) return false;
@@ -28,7 +28,7 @@ inline bool keep(std::string_view& text, Span<char> room) {
 
 }  // namespace settings
 
-inline Status keep_options(const Options& options, const Memory& memory, Shared& shared) {
+inline Errc keep_options(const Options& options, const Memory& memory, Shared& shared) {
   shared.options = options;
   Options& kept = shared.options;
   if (options.group_id.empty()) return settings::bad(shared, "group.id is missing");
@@ -41,7 +41,7 @@ inline Status keep_options(const Options& options, const Memory& memory, Shared&
       !settings::keep(kept.client_id, memory.client_id) ||
       !settings::keep(kept.client_rack, memory.client_rack)) {
     shared.say("bootstrap.servers, group.id, client.id or client.rack is longer than its limit");
-    return {Errc::too_long, 0};
+    return Errc::too_long;
   }
   if (options.max_poll_records < 1 || options.fetch_min_bytes < 0 || options.fetch_max_bytes < 1 ||
       options.fetch_max_wait_ms < 0) {
@@ -57,7 +57,7 @@ inline Status keep_options(const Options& options, const Memory& memory, Shared&
     return settings::bad(shared, "a time-out or back-off is out of range (each at least 1 ms, a "
                                  "maximum not below its start)");
   }
-  return {};
+  return Errc::ok;
 }
 
 }  // namespace kshare

@@ -52,9 +52,10 @@ struct Shared {
   bool is_implicit() const { return options.acknowledgement_mode == AckMode::implicit_mode; }
   std::string_view member() const { return {member_id, kMemberIdBytes}; }
   TextSink sink() { return {words.data, words.size, 0}; }
-  void say(std::string_view text) {
+  void say(const char* text) {
     words_size = static_cast<uint16_t>(copy_text(words.data, words.size, text));
   }
+
   // The broker has written its words through sink(); empty ones do not wipe out older ones.
   void said(const TextSink& sink) {
     if (sink.size != 0) words_size = static_cast<uint16_t>(sink.size);
@@ -70,6 +71,12 @@ struct Shared {
     Event& event = events.push(EventType::failed, failure);
     EventRing::set_text(event, {words.data, words_size});
   }
+  void fail(Status failure, const char* text) {
+    say(text);
+    fail(failure);
+  }
+
+  void tell(EventType type, int32_t value) { events.push(type).value = value; }
 
   // Off, a trace costs this branch.
   bool traced() const { return options.trace.function != nullptr; }
@@ -88,17 +95,29 @@ struct Shared {
   }
 
   void fail_groups_off(int16_t code) {
-    say("share groups are switched off on this cluster: raise its feature share.version to 1");
-    fail({Errc::share_groups_off, code});
+    fail({Errc::share_groups_off, code},
+         "share groups are switched off on this cluster: raise its feature share.version to 1");
   }
 
   int64_t retry_ms(uint32_t attempt) {
     return backoff_ms(attempt, static_cast<uint32_t>(options.retry_backoff_ms),
                       static_cast<uint32_t>(options.retry_backoff_max_ms), random);
   }
+  // After one more failure: when to try again.
+  __attribute__((always_inline)) Instant next_try(uint8_t& attempts, Instant from) {
+    return {next_try_ms(attempts, from)};
+  }
   int64_t reconnect_ms(uint32_t attempt) {
     return backoff_ms(attempt, static_cast<uint32_t>(options.reconnect_backoff_ms),
                       static_cast<uint32_t>(options.reconnect_backoff_max_ms), random);
+  }
+
+ private:
+  // In a whole number: an Instant that is returned goes through memory.
+  int64_t next_try_ms(uint8_t& attempts, Instant from) {
+    const Instant at = from + retry_ms(attempts);
+    if (attempts < 16) ++attempts;
+    return at.ms;
   }
 };
 

@@ -11,7 +11,6 @@
 #define KSHARE_CORE_STORAGE_HPP
 
 #include <cstdint>
-#include <new>
 
 #include "kshare/ack/ack_buffer.hpp"
 #include "kshare/ack/lots.hpp"
@@ -27,23 +26,24 @@ namespace kshare {
 
 // One connection with what belongs to it.
 struct Peer {
-  Link link{};
-  Session session{};
-  Intake intake{};
-  Instant acks_since{};     // when the oldest ack that waits for company was made
-  Instant reread_at{};      // a plain fetch that brought nothing is not repeated before
-  Instant hold_until{};     // after an answer that must not be repeated at once
-  Instant since{};          // when its turn began, or when it began to leave
-  Instant recover_until{};  // so long the session waits for the application before it is ended
-  Instant brief_until{};    // long polls are short: records just freed do not wake them
-  int32_t wait_ms = 0;      // MaxWaitMs of the ShareFetch that is out
-  uint8_t reread_attempts = 0;
-  uint8_t quick_answers = 0;
+  // What is asked for most lies in front, where short instructions reach it.
   bool ending = false;      // the session is to be ended; opened again unless leaving
   bool leaving = false;     // the link is to be free for another leader
   bool renewed_last = false;  // the last request renewed locks
   bool recovering = false;  // the connection was lost with records acquired, perhaps unseen
   bool parked = false;      // a long poll was lost; until brief_until it may go on at the broker
+  uint8_t reread_attempts = 0;
+  uint8_t quick_answers = 0;
+  int32_t wait_ms = 0;      // MaxWaitMs of the ShareFetch that is out
+  Link link{};
+  Session session{};
+  Intake intake{};
+  Instant acks_since = kNever;  // when the oldest ack that waits for company was made
+  Instant reread_at{};      // a plain fetch that brought nothing is not repeated before
+  Instant hold_until{};     // after an answer that must not be repeated at once
+  Instant since{};          // when its turn began, or when it began to leave
+  Instant recover_until{};  // so long the session waits for the application before it is ended
+  Instant brief_until{};    // long polls are short: records just freed do not wake them
 
   bool is_polling() const {
     return link.busy() && link.request() == Api::share_fetch && wait_ms > 0;
@@ -58,15 +58,16 @@ struct Peer {
   }
 };
 
-// Room for `count` objects, without a constructor: a static one stays in .bss.
+// The links to partition leaders: all but the first, which is the control link.
+inline Span<Peer> leader_links(Span<Peer> peers) { return {peers.data + 1, peers.size - 1}; }
+
+// Room for `count` objects, without a constructor: a static one stays in .bss. Whoever the span is
+// given to makes them.
 template <typename T, uint32_t count>
 struct Room {
   alignas(T) unsigned char bytes[sizeof(T) * count];
 
-  Span<T> make() {
-    for (uint32_t i = 0; i < count; ++i) ::new (static_cast<void*>(bytes + sizeof(T) * i)) T{};
-    return {static_cast<T*>(static_cast<void*>(bytes)), count};
-  }
+  Span<T> span() { return {static_cast<T*>(static_cast<void*>(bytes)), count}; }
 };
 
 template <const Limits& L>
@@ -147,21 +148,21 @@ struct Memory {
   static Memory of(Storage<L>& s) {
     Memory m;
     m.limits = &L;
-    m.peers = s.peers.make();
+    m.peers = s.peers.span();
     m.receive_windows = s.receive_windows;
     m.send_windows = s.send_windows;
-    m.slots = s.slots.make();
+    m.slots = s.slots.span();
     m.store = s.store;
-    m.acks = s.acks.make();
-    m.commits = s.commits.make();
-    m.lots = s.lots.make();
-    m.lists = s.lists.make();
-    m.partitions = s.partitions.make();
-    m.topics = s.topics.make();
+    m.acks = s.acks.span();
+    m.commits = s.commits.span();
+    m.lots = s.lots.span();
+    m.lists = s.lists.span();
+    m.partitions = s.partitions.span();
+    m.topics = s.topics.span();
     m.topic_names = {s.topic_names, L.topic_names_bytes};
-    m.brokers = s.brokers.make();
+    m.brokers = s.brokers.span();
     m.hosts = {s.hosts, L.brokers_max * L.host_bytes};
-    m.events = s.events.make();
+    m.events = s.events.span();
     m.bootstrap = {s.bootstrap, L.bootstrap_bytes};
     m.group_id = {s.group_id, L.group_id_bytes};
     m.client_id = {s.client_id, L.client_id_bytes};
@@ -169,6 +170,17 @@ struct Memory {
     m.error_text = {s.error_text, L.error_text_bytes};
     m.user = &s.user;
     return m;
+  }
+
+  // The peers as they are when nothing has happened yet, with their windows.
+  void make_peers() const {
+    const uint32_t receive = limits->receive_window_bytes;
+    const uint32_t send = limits->send_window_bytes;
+    for (uint32_t i = 0; i < peers.size; ++i) {
+      Peer& peer = make_anew(peers[i]);
+      peer.link.attach({receive_windows + i * receive, receive},
+                       {send_windows + i * send, send}, i);
+    }
   }
 };
 

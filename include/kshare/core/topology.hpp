@@ -41,19 +41,19 @@ struct BrokerRow {
 };
 
 struct PartitionRow {
-  int64_t hint = 0;      // last acquired offset + 1: where keeping begins in a batch known already
-  Instant retry_at{};    // after an error
-  int32_t index = -1;
-  int32_t leader = -1;
-  int32_t leader_epoch = -1;
-  uint32_t sessions = 0;  // bit i: it is in the share session of link i
-  uint16_t topic = 0;
-  int16_t told = 0;       // the error that was last reported for it
-  uint8_t attempts = 0;
   bool used = false;
   bool assigned = false;
   bool arriving = false;  // named by the assignment that is being read
   bool ack_listed = false;  // listed in this request only to carry acks
+  uint8_t attempts = 0;
+  uint16_t topic = 0;
+  int16_t told = 0;       // the error that was last reported for it
+  int32_t index = -1;
+  int32_t leader = -1;
+  int32_t leader_epoch = -1;
+  uint32_t sessions = 0;  // bit i: it is in the share session of link i
+  int64_t hint = 0;      // last acquired offset + 1: where keeping begins in a batch known already
+  Instant retry_at{};    // after an error
 };
 
 class Topology {
@@ -69,34 +69,32 @@ class Topology {
     lots_ = &lots;
     names_used_ = assigned_ = 0;
     leftovers_ = false;
-    for (TopicRow& row : topics_) row = TopicRow{};
-    for (BrokerRow& row : brokers_) row = BrokerRow{};
-    for (PartitionRow& row : partitions) row = PartitionRow{};
+    for (TopicRow& row : topics_) make_anew(row);
+    for (BrokerRow& row : brokers_) make_anew(row);
+    for (PartitionRow& row : partitions) make_anew(row);
   }
 
   // ---- Topics.
   uint32_t topic_count() const { return topics_.size; }
   TopicRow& topic(uint32_t row) { return topics_[row]; }
   const TopicRow& topic(uint32_t row) const { return topics_[row]; }
-  std::string_view name(uint32_t row) const {
-    return {names_.data + topics_[row].name_at, topics_[row].name_bytes};
+  std::string_view name(const TopicRow& row) const {
+    return {names_.data + row.name_at, row.name_bytes};
   }
+  std::string_view name(uint32_t row) const { return name(topics_[row]); }
+  Span<const TopicRow> topics() const { return {topics_.data, topics_.size}; }
   uint32_t subscribed_count() const {
     uint32_t count = 0;
     for (const TopicRow& row : topics_) count += row.subscribed ? 1 : 0;
     return count;
   }
   uint32_t find_topic(const Uuid& id) const {
-    for (uint32_t i = 0; i < topics_.size; ++i) {
-      if (topics_[i].used && topics_[i].id == id) return i;
-    }
-    return kNoRow;
+    return row_where(topics_, [&](const TopicRow& row) { return row.used && row.id == id; });
   }
   uint32_t find_subscribed(std::string_view name_wanted) const {
-    for (uint32_t i = 0; i < topics_.size; ++i) {
-      if (topics_[i].subscribed && name(i) == name_wanted) return i;
-    }
-    return kNoRow;
+    return row_where(topics_, [&](const TopicRow& row) {
+      return row.subscribed && same_text(name(row), name_wanted);
+    });
   }
   // Begins a new subscription: nothing is subscribed, names that no row needs are dropped.
   void begin_subscription() {
@@ -106,56 +104,62 @@ class Topology {
   }
   // False: no row, or no room for the name.
   bool subscribe(std::string_view name_wanted) {
-    uint32_t row = kNoRow;
-    for (uint32_t i = 0; i < topics_.size && row == kNoRow; ++i) {
-      if (topics_[i].used && !topics_[i].subscribed && name(i) == name_wanted) row = i;
+    TopicRow* found = nullptr;
+    for (TopicRow& row : topics_) {
+      if (!row.used || !same_text(name(row), name_wanted)) continue;
+      if (row.subscribed) return true;
+      if (found == nullptr) found = &row;
     }
-    if (find_subscribed(name_wanted) != kNoRow) return true;
-    if (row == kNoRow) {
-      row = free_topic();
-      if (row == kNoRow) return false;
+    if (found == nullptr) {
+      const uint32_t at = free_topic();
+      if (at == kNoRow) return false;
       if (names_.size - names_used_ < name_wanted.size()) forget_old_names();
       if (names_.size - names_used_ < name_wanted.size()) return false;
-      topics_[row].name_at = static_cast<uint16_t>(names_used_);
-      topics_[row].name_bytes = static_cast<uint16_t>(name_wanted.size());
-      topics_[row].used = true;
+      found = &topics_[at];
+      found->name_at = static_cast<uint16_t>(names_used_);
+      found->name_bytes = static_cast<uint16_t>(name_wanted.size());
+      found->used = true;
       names_used_ += copy_text(names_.data + names_used_, names_.size - names_used_, name_wanted);
     }
-    topics_[row].subscribed = true;
+    found->subscribed = true;
     return true;
   }
   // Metadata says: this subscribed topic has this id now. True if it is new to us. An id that has
   // changed means a topic deleted and created again: what belongs to the old one keeps its own row.
   bool set_topic_id(uint32_t row, const Uuid& id) {
-    if (topics_[row].id == id) return false;
+    TopicRow& topic = topics_[row];
+    if (topic.id == id) return false;
     const uint32_t same = find_topic(id);  // known from an assignment, without a name
-    if (!topics_[row].id.is_zero() && is_referred_to(row)) {
-      const uint32_t old = free_topic();
-      if (old == kNoRow) return false;  // later, when a row is free
-      topics_[old] = topics_[row];
-      topics_[old].subscribed = false;
-      repoint(row, old);
+    if (!topic.id.is_zero() && is_referred_to(row)) {
+      const uint32_t at = free_topic();
+      if (at == kNoRow) return false;  // later, when a row is free
+      TopicRow& old = topics_[at];
+      old = topic;
+      old.subscribed = false;
+      repoint(row, at);
     }
-    topics_[row].id = id;
-    if (same != kNoRow && same != row) {
+    topic.id = id;
+    if (same != kNoRow) {
       repoint(same, row);
-      topics_[same] = TopicRow{};
+      make_anew(topics_[same]);
     }
     return true;
   }
   uint32_t topic_for_id(const Uuid& id) {
     const uint32_t known = find_topic(id);
     if (known != kNoRow) return known;
-    const uint32_t row = free_topic();
-    if (row == kNoRow) return kNoRow;
-    topics_[row].used = true;
-    topics_[row].id = id;
-    return row;
+    const uint32_t at = free_topic();
+    if (at == kNoRow) return kNoRow;
+    TopicRow& row = topics_[at];
+    row.used = true;
+    row.id = id;
+    return at;
   }
 
   // ---- Partitions.
   // The rows in use, and free ones among them: nobody walks through a table that is hardly used.
   uint32_t partition_count() const { return partitions_.size; }
+  Span<const PartitionRow> partitions() const { return {partitions_.data, partitions_.size}; }
   uint32_t partitions_max() const { return partitions_max_; }
   PartitionRow& partition(uint32_t row) {
     KSHARE_ASSERT(row < partitions_max_);
@@ -170,11 +174,9 @@ class Topology {
     return name(partition(partition_row).topic);
   }
   uint32_t find_partition(uint32_t topic_row, int32_t index) const {
-    for (uint32_t i = 0; i < partitions_.size; ++i) {
-      const PartitionRow& row = partitions_[i];
-      if (row.used && row.topic == topic_row && row.index == index) return i;
-    }
-    return kNoRow;
+    return row_where(partitions_, [&](const PartitionRow& row) {
+      return row.used && row.topic == topic_row && row.index == index;
+    });
   }
   uint32_t find_partition(const Uuid& id, int32_t index) const {
     const uint32_t topic_row = find_topic(id);
@@ -219,12 +221,9 @@ class Topology {
   }
 
   // ---- Leaders.
-  bool leader_unknown(const PartitionRow& row) const {
-    return row.assigned && (row.leader < 0 || find_broker(row.leader) == kNoRow);
-  }
   bool any_leader_unknown() const {
     for (const PartitionRow& row : partitions_) {
-      if (leader_unknown(row)) return true;
+      if (row.assigned && (row.leader < 0 || find_broker(row.leader) == kNoRow)) return true;
     }
     return false;
   }
@@ -248,16 +247,21 @@ class Topology {
 
   // ---- Brokers.
   uint32_t broker_count() const { return brokers_.size; }
+  Span<const BrokerRow> brokers() const { return {brokers_.data, brokers_.size}; }
   const BrokerRow& broker(uint32_t row) const { return brokers_[row]; }
-  void note_turn(uint32_t row, uint32_t turn) { brokers_[row].turn = turn; }
+  // Answers which broker it is.
+  int32_t note_turn(uint32_t row, uint32_t turn) {
+    BrokerRow& broker = brokers_[row];
+    broker.turn = turn;
+    return broker.node_id;
+  }
   std::string_view host(uint32_t row) const {
     return {hosts_.data + row * host_bytes(), brokers_[row].host_bytes};
   }
   uint32_t find_broker(int32_t node_id) const {
-    for (uint32_t i = 0; i < brokers_.size; ++i) {
-      if (brokers_[i].used && brokers_[i].node_id == node_id) return i;
-    }
-    return kNoRow;
+    return row_where(brokers_, [&](const BrokerRow& row) {
+      return row.used && row.node_id == node_id;
+    });
   }
   // Keeps a broker's address: always if `needed`, else while there is room.
   bool note_broker(int32_t node_id, std::string_view host_name, int32_t port, bool needed) {
@@ -266,11 +270,13 @@ class Topology {
       return false;
     }
     uint32_t row = find_broker(node_id);
-    for (uint32_t i = 0; i < brokers_.size && row == kNoRow; ++i) {
-      if (!brokers_[i].used) row = i;
+    if (row == kNoRow) {
+      row = row_where(brokers_, [](const BrokerRow& other) { return !other.used; });
     }
-    for (uint32_t i = 0; i < brokers_.size && row == kNoRow && needed; ++i) {
-      if (!is_leader(brokers_[i].node_id) && brokers_[i].node_id != kept_broker_) row = i;
+    if (row == kNoRow && needed) {
+      row = row_where(brokers_, [&](const BrokerRow& other) {
+        return other.node_id != kept_broker_ && !is_leader(other.node_id);
+      });
     }
     if (row == kNoRow) return false;
     BrokerRow& broker = brokers_[row];
@@ -290,7 +296,7 @@ class Topology {
   }
   void forget_brokers() {
     kept_broker_ = -1;
-    for (BrokerRow& row : brokers_) row = BrokerRow{};
+    for (BrokerRow& row : brokers_) make_anew(row);
     for (PartitionRow& row : partitions_) row.leader = row.leader_epoch = -1;
   }
 
@@ -301,32 +307,40 @@ class Topology {
       const PartitionLists& lists = lots_->lists(i);
       if (row.used && !row.assigned && !row.arriving && row.sessions == 0 && lists.lots == 0 &&
           lists.acks_head == 0 && lists.lost == 0) {
-        row = PartitionRow{};
+        make_anew(row);
       }
     }
     while (partitions_.size != 0 && !partitions_[partitions_.size - 1].used) --partitions_.size;
-    for (uint32_t i = 0; i < topics_.size; ++i) {
-      if (topics_[i].used && !topics_[i].subscribed && !is_referred_to(i)) topics_[i] = TopicRow{};
+    uint32_t i = 0;
+    for (TopicRow& row : topics_) {
+      if (row.used && !row.subscribed && !is_referred_to(i)) make_anew(row);
+      ++i;
     }
   }
 
  private:
-  uint32_t host_bytes() const { return hosts_.size / brokers_.size; }
-  uint32_t free_topic() const {
-    for (uint32_t i = 0; i < topics_.size; ++i) {
-      if (!topics_[i].used) return i;
+  // The first row of that kind.
+  template <typename Row, typename Wanted>
+  static uint32_t row_where(Span<Row> rows, const Wanted& is_wanted) {
+    for (uint32_t i = 0; i < rows.size; ++i) {
+      if (is_wanted(rows.data[i])) return i;
     }
     return kNoRow;
   }
+  uint32_t host_bytes() const { return hosts_.size / brokers_.size; }
+  uint32_t free_topic() const {
+    return row_where(topics_, [](const TopicRow& row) { return !row.used; });
+  }
   uint32_t add_partition(uint32_t topic_row, int32_t index) {
-    uint32_t at = 0;
-    while (at < partitions_.size && partitions_[at].used) ++at;
-    if (at == partitions_max_) return kNoRow;
-    if (at == partitions_.size) ++partitions_.size;
-    partitions_[at] = PartitionRow{};
-    partitions_[at].used = true;
-    partitions_[at].topic = static_cast<uint16_t>(topic_row);
-    partitions_[at].index = index;
+    uint32_t at = row_where(partitions_, [](const PartitionRow& row) { return !row.used; });
+    if (at == kNoRow) {
+      if (partitions_.size == partitions_max_) return kNoRow;
+      at = partitions_.size++;
+    }
+    PartitionRow& row = make_anew(partitions_[at]);
+    row.used = true;
+    row.topic = static_cast<uint16_t>(topic_row);
+    row.index = index;
     return at;
   }
   bool is_referred_to(uint32_t topic_row) const {
