@@ -253,11 +253,12 @@ struct Tables {
   void back_off(PartitionRow& row, Instant now) const {
     // On a grid, so that many partitions in error are asked for again in few requests: a third of
     // the back-off to all of it from now.
-    const uint64_t wait =
+    const uint32_t wait =
         even_backoff_ms(row.attempts, static_cast<uint32_t>(shared.options.retry_backoff_ms),
                         static_cast<uint32_t>(shared.options.retry_backoff_max_ms));
-    const auto grid = static_cast<int64_t>(wait * 2 / 3 + 1);
-    row.retry_at.ms = ((now.ms + grid / 2) / grid + 1) * grid;
+    const uint32_t grid = wait * 2 / 3 + 1;
+    const int64_t middle = now.ms + grid / 2;  // its low half will do: the grid may begin anew
+    row.retry_at.ms = middle + (grid - static_cast<uint32_t>(middle) % grid);
     if (row.attempts < 16) ++row.attempts;
   }
 
