@@ -79,8 +79,9 @@ class AckBuffer {
     ack.state = AckState::held;
     ack.record = true;
     ++held_;
-    ack.slot = static_cast<uint8_t>((*lots_)[lot_index].slot + 1);
-    store_->hold((*lots_)[lot_index].slot);
+    const uint32_t slot = (*lots_)[lot_index].slot;
+    ack.slot = static_cast<uint8_t>(slot + 1);
+    store_->hold(slot);
     return {static_cast<uint16_t>(lot_index), static_cast<uint16_t>(index), ack.generation};
   }
 
@@ -199,13 +200,15 @@ class AckBuffer {
   const Lot& lot_of(uint32_t index) const { return (*lots_)[slots_[index].lot]; }
 
   void mark_in_flight(uint32_t index) {
-    KSHARE_ASSERT(slots_[index].state == AckState::pending);
-    slots_[index].state = AckState::in_flight;
+    AckSlot& ack = slots_[index];
+    KSHARE_ASSERT(ack.state == AckState::pending);
+    ack.state = AckState::in_flight;
     --pending_;
   }
   void mark_pending(uint32_t index) {
-    KSHARE_ASSERT(slots_[index].state == AckState::in_flight);
-    slots_[index].state = AckState::pending;
+    AckSlot& ack = slots_[index];
+    KSHARE_ASSERT(ack.state == AckState::in_flight);
+    ack.state = AckState::pending;
     ++pending_;
   }
   // What travels for [first, last] is not sent again, whatever becomes of it.
@@ -217,20 +220,23 @@ class AckBuffer {
     }
   }
   void mark_renew_in_flight(uint32_t index) {
-    KSHARE_ASSERT(slots_[index].state == AckState::renewing);
-    slots_[index].state = AckState::renew_in_flight;
-    (*lots_)[slots_[index].lot].renewing = true;
+    AckSlot& ack = slots_[index];
+    KSHARE_ASSERT(ack.state == AckState::renewing);
+    ack.state = AckState::renew_in_flight;
+    (*lots_)[ack.lot].renewing = true;
     --renewals_;
   }
   // A renewal has its answer, or never left.
   void mark_held(uint32_t index) {
-    KSHARE_ASSERT(slots_[index].record && slots_[index].renews());
-    if (slots_[index].state == AckState::renewing) --renewals_;
-    slots_[index].state = AckState::held;
+    AckSlot& ack = slots_[index];
+    KSHARE_ASSERT(ack.record && ack.renews());
+    if (ack.state == AckState::renewing) --renewals_;
+    ack.state = AckState::held;
   }
   void mark_renewing(uint32_t index) {
-    KSHARE_ASSERT(slots_[index].state == AckState::renew_in_flight);
-    slots_[index].state = AckState::renewing;
+    AckSlot& ack = slots_[index];
+    KSHARE_ASSERT(ack.state == AckState::renew_in_flight);
+    ack.state = AckState::renewing;
     ++renewals_;
   }
   void move(uint32_t index, uint32_t to_lot) {
@@ -319,8 +325,8 @@ class AckBuffer {
   uint32_t behind(uint32_t index) const { return index + 1 == slots_.size ? 0 : index + 1; }
   uint32_t take(uint32_t lot_index, int64_t first, int64_t last) {
     KSHARE_ASSERT(free_count() != 0);
-    while (slots_[hint_].state != AckState::free) hint_ = behind(hint_);
-    const uint32_t index = hint_;
+    uint32_t index = hint_;
+    while (slots_[index].state != AckState::free) index = behind(index);
     hint_ = behind(index);
     AckSlot& ack = slots_[index];
     const uint32_t generation = ack.generation + 1;
@@ -331,21 +337,24 @@ class AckBuffer {
     ack.lot = static_cast<uint16_t>(lot_index);
     ack.state = AckState::held;  // the caller decides
     ++used_;
-    ++(*lots_)[lot_index].open;
-    insert((*lots_)[lot_index].partition, index);
+    Lot& lot = (*lots_)[lot_index];
+    ++lot.open;
+    insert(lot.partition, ack, static_cast<uint16_t>(index + 1));
     return index;
   }
-  void insert(uint32_t partition, uint32_t index) {
+  void insert(uint32_t partition, AckSlot& ack, uint16_t link) {
     PartitionLists& list = lots_->lists(partition);
-    const auto link = static_cast<uint16_t>(index + 1);
-    if (list.acks_tail != 0 && slots_[list.acks_tail - 1u].first < slots_[index].first) {
-      slots_[list.acks_tail - 1u].next = link;
-      list.acks_tail = link;
-      return;
-    }
     uint16_t* at = &list.acks_head;
-    while (*at != 0 && slots_[*at - 1u].first < slots_[index].first) at = &slots_[*at - 1u].next;
-    slots_[index].next = *at;
+    if (list.acks_tail != 0) {  // mostly it is the last
+      AckSlot& tail = slots_[list.acks_tail - 1u];
+      if (tail.first < ack.first) at = &tail.next;
+    }
+    while (*at != 0) {
+      AckSlot& other = slots_[*at - 1u];
+      if (other.first >= ack.first) break;
+      at = &other.next;
+    }
+    ack.next = *at;
     if (*at == 0) list.acks_tail = link;
     *at = link;
   }

@@ -144,7 +144,7 @@ class Handout {
       return false;
     }
     const PartitionRow& row = tables.topology.partition(lot.partition);
-    record.topic = tables.topology.topic_name(lot.partition);
+    record.topic = tables.topology.name(row.topic);
     record.topic_id = tables.topology.topic(row.topic).id;
     record.partition = row.index;
     record.leader_epoch = item.chunk.leader_epoch;

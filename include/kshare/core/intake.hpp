@@ -171,20 +171,20 @@ class Intake {
   void begin_walk(uint32_t bytes, Tables& tables) {
     walking_ = true;
     if (row_ == kNoRow || slot_ == kNoSlot) return walker_.begin_discard(bytes);
-    WalkPlan plan = plan_for(tables);
+    WalkPlan plan;
     plan.hint = tables.topology.partition(row_).hint;
     plan.wanted = Wanted::from(0);
-    walker_.begin(plan, bytes);
-    walked_ = true;
+    start(plan, bytes, tables);
     covered_to_ = limit_ = INT64_MIN;
   }
-  WalkPlan plan_for(const Tables& tables) const {
-    WalkPlan plan;
+  // With what is the same for all walks.
+  void start(WalkPlan& plan, uint32_t bytes, const Tables& tables) {
     plan.partition = static_cast<uint16_t>(row_);
     plan.slot = slot_;
     plan.check_crcs = tables.shared.options.check_crcs;
     plan.codecs = tables.shared.options.codecs;
-    return plan;
+    walker_.begin(plan, bytes);
+    walked_ = true;
   }
 
   void on_acquired(const AcquiredRecords& range, Link& link, Tables& tables) {
@@ -312,11 +312,11 @@ class Intake {
           if (walked_) {
             lots_ = &tables.lots;
             limit_ = lots_->walk_limit(row_, link_, from_);
-            WalkPlan plan = plan_for(tables);
+            WalkPlan plan;
             plan.from = from_;
             plan.from_exact = true;
             plan.wanted = Wanted::ranges(next_missing, this);
-            walker_.begin(plan, answer.records_bytes());
+            start(plan, answer.records_bytes(), tables);
           } else {
             walker_.begin_discard(answer.records_bytes());
           }
