@@ -166,10 +166,8 @@ class Handout {
 
   // The lot's stretch in its slot is through.
   static void leave(Tables& tables, uint32_t lot_index) {
-    const uint32_t slot = tables.lots[lot_index].slot;
-    tables.lots.leave_slot(tables.store, lot_index);
+    tables.leave_slot(lot_index);
     static_cast<void>(tables.lots.free_if_done(lot_index));
-    static_cast<void>(tables.store.free_if_done(slot));
   }
 };
 

@@ -102,9 +102,11 @@ struct Tables {
   // nothing of them was acquired anew.
   void return_to_pending(uint32_t row, uint32_t link, Instant now) {
     for (uint32_t i = acks.head(row); i != kNoAck; i = acks.next(i)) {
-      if (acks.slot(i).state != AckState::in_flight || acks.lot_of(i).link != link) continue;
-      if (acks.slot(i).last_flight) continue;
-      if (now < acks.lot_of(i).lock_max) acks.mark_pending(i);
+      const AckSlot& ack = acks.slot(i);
+      if (ack.state != AckState::in_flight || ack.last_flight) continue;
+      const Lot& lot = lots[ack.lot];
+      if (lot.link != link) continue;
+      if (now < lot.lock_max) acks.mark_pending(i);
       retry_acks = true;
     }
   }
@@ -124,26 +126,22 @@ struct Tables {
   // Nobody will be given the rest of this lot any more.
   void drop_undelivered(uint32_t lot_index) {
     Lot& lot = lots[lot_index];
-    const bool was_in_slot = lot.in_slot;
-    const uint32_t slot = lot.slot;
-    if (was_in_slot) lots.leave_slot(store, lot_index);
     lot.last = lot.cursor - 1;
+    leave_slot(lot_index);
     lot.walked = lot.cursor;
-    if (was_in_slot) static_cast<void>(store.free_if_done(slot));
   }
   // What the application holds of a lot is lost, what waits to be sent fails. Frees the lot unless
   // acks of it are in flight.
   void lose_lot(uint32_t lot_index, Status why) {
-    const uint32_t row = lots[lot_index].partition;
-    if (lots[lot_index].cursor <= lots[lot_index].last) {
-      shared.stats.expired += static_cast<uint64_t>(lots[lot_index].owed());
-    }
+    Lot& lot = lots[lot_index];
+    const uint32_t row = lot.partition;
+    if (lot.cursor <= lot.last) shared.stats.expired += static_cast<uint64_t>(lot.owed());
     drop_undelivered(lot_index);
     AckChoice choice;
     choice.states = kNotInFlight;
     choice.lot = lot_index;
     lose(row, why, choice);
-    if (lots[lot_index].used) static_cast<void>(lots.free_if_done(lot_index));
+    if (lot.used) static_cast<void>(lots.free_if_done(lot_index));
   }
   // The same while a renewal is in flight: only what the application holds and has not renewed.
   void lose_not_renewing(uint32_t lot_index) {
@@ -181,9 +179,10 @@ struct Tables {
   void evicted(uint32_t row_index, uint32_t link) {
     for (uint32_t i = lots.head(row_index); i != kNoLot;) {
       const uint32_t next = lots.next(i);
-      if (lots[i].link == link) {
+      Lot& lot = lots[i];
+      if (lot.link == link) {
         drop_undelivered(i);
-        lots[i].doubtful = true;
+        lot.doubtful = true;
         static_cast<void>(lots.free_if_done(i));
       }
       i = next;
@@ -270,9 +269,10 @@ struct Tables {
     }
     outcome_unknown(link, node, {Errc::disconnected, 0});
     for (uint32_t i = 0; i < lots.count(); ++i) {
-      if (!lots[i].used || lots[i].link != link) continue;
+      Lot& lot = lots[i];
+      if (!lot.used || lot.link != link) continue;
       give_back(i);
-      lots[i].doubtful = true;
+      lot.doubtful = true;
     }
   }
   // Nobody can tell what the broker has done of what is in flight.
@@ -291,11 +291,16 @@ struct Tables {
   // The rest of this lot is released as soon as ack slots are free.
   void give_back(uint32_t lot_index) {
     Lot& lot = lots[lot_index];
-    const bool was_in_slot = lot.in_slot;
-    const uint32_t slot = lot.slot;
-    if (was_in_slot) lots.leave_slot(store, lot_index);
+    leave_slot(lot_index);
     if (lot.cursor <= lot.last) lot.give_back = giving_back = true;
-    if (was_in_slot) static_cast<void>(store.free_if_done(slot));
+  }
+  // The lot leaves the order of its store slot, which may be free by it.
+  void leave_slot(uint32_t lot_index) {
+    const Lot& lot = lots[lot_index];
+    if (!lot.in_slot) return;
+    const uint32_t slot = lot.slot;
+    lots.leave_slot(store, lot_index);
+    static_cast<void>(store.free_if_done(slot));
   }
   // Turns what is given back into acks, as far as ack slots are free.
   void release_given_back() {
@@ -315,7 +320,8 @@ struct Tables {
   // True if some lot of `link` is not settled yet.
   bool has_lots(uint32_t link) const {
     for (uint32_t i = 0; i < lots.count(); ++i) {
-      if (lots[i].used && lots[i].link == link) return true;
+      const Lot& lot = lots[i];
+      if (lot.used && lot.link == link) return true;
     }
     return false;
   }
@@ -326,7 +332,8 @@ struct Tables {
     if (ack_part == 0) return free;
     int64_t room = int64_t{acks.count()} - ack_part;
     for (uint32_t i = 0; i < lots.count(); ++i) {
-      if (lots[i].used && lots[i].link == link) room -= lots[i].open;
+      const Lot& lot = lots[i];
+      if (lot.used && lot.link == link) room -= lot.open;
     }
     return room < free ? room : free;
   }
