@@ -33,8 +33,7 @@ struct Split {
 Split split(const std::string& batch, uint32_t first, uint32_t then, uint32_t room = 4096,
             Wanted wanted = Wanted::from(0), int64_t from = 0) {
   Box box(1, room);
-  kshare::BatchHeader header;
-  kshare::parse_batch_header(batches::bytes_of(batch).data, header);
+  const auto header = kshare::parse_batch_header(batches::bytes_of(batch).data);
   Splitter splitter;
   const uint32_t slot = box.store.reserve(1);
   splitter.begin(box.store, slot, 3, header, from);

@@ -69,7 +69,7 @@ class Handout {
         tables.store.skip(slot, item);
         continue;
       }
-      if (item.first > lot.cursor && !gap(tables, lot_index, item.first - 1)) return Step::blocked;
+      if (!gap(tables, lot_index, lot, item.first)) return Step::blocked;
       if (item.chunk.kind != ChunkKind::records) {
         if (!refuse(tables, lot_index, item)) return Step::blocked;
         if (item.last < lot.walked) tables.store.skip(slot, item);
@@ -83,7 +83,7 @@ class Handout {
       if (hand_out(tables, lot_index, slot, item, *record)) return Step::record;
       if (lot.cursor >= lot.walked) break;
     }
-    if (lot.cursor < lot.walked && !gap(tables, lot_index, lot.walked - 1)) return Step::blocked;
+    if (!gap(tables, lot_index, lot, lot.walked)) return Step::blocked;
     leave(tables, lot_index);
     return Step::empty;
   }
@@ -104,9 +104,10 @@ class Handout {
     return false;
   }
 
-  // Offsets from the cursor to `last` hold no record.
-  static bool gap(Tables& tables, uint32_t lot_index, int64_t last) {
-    return tables.acks.settle_range(lot_index, tables.lots[lot_index].cursor, last, kAckGap);
+  // Offsets from the cursor to `end` hold no record.
+  static bool gap(Tables& tables, uint32_t lot_index, Lot& lot, int64_t end) {
+    return lot.cursor >= end ||
+           tables.acks.settle_range(lot_index, lot.cursor, end - 1, kAckGap);
   }
 
   static bool refuse(Tables& tables, uint32_t lot_index, const StoreItem& item) {

@@ -154,18 +154,19 @@ class Intake {
     walked_ = false;
     lot_ = kNoLot;
     if (row_ == kNoRow) return;
+    PartitionRow& row = tables.topology.partition(row_);
     mark_ = slot_ == kNoSlot ? 0 : tables.store.slot(slot_).used;
     if (error_ == kafka::kNone) tables.resolve(row_, link_, part.ack_error, now);
     if (kafka::is_evicted(part.ack_error)) tables.acks_evicted(row_, link_, now);
     if (part.error != kafka::kNone) {
       saw_data_ = leaders_changed_ = true;  // every error is a reason to look at the metadata again
       tables.partition_failed(row_, link_, part, now);
-    } else if (now >= tables.topology.partition(row_).retry_at) {  // else it was only acknowledged
-      tables.topology.partition(row_).attempts = 0;
-      tables.topology.partition(row_).told = 0;
+    } else if (now >= row.retry_at) {  // else it was only acknowledged
+      row.attempts = 0;
+      row.told = 0;
     }
     // Records of a partition that is not in the session are for nobody: its row may go any time.
-    if ((tables.topology.partition(row_).sessions & (1u << link_)) == 0) row_ = kNoRow;
+    if ((row.sessions & (1u << link_)) == 0) row_ = kNoRow;
   }
 
   void begin_walk(uint32_t bytes, Tables& tables) {
@@ -214,13 +215,15 @@ class Intake {
   // A lot of its own, or the lot before goes on. False: no row is free.
   bool take_range(const AcquiredRecords& range, int64_t walk_first, int64_t walk_end, Link& link,
                   Tables& tables) {
-    if (lot_ != kNoLot && range.first == tables.lots[lot_].last + 1 &&
-        range.delivery_count == tables.lots[lot_].delivery_count &&
-        range.last - tables.lots[lot_].first < INT32_MAX) {
-      lot_ = tables.lots.extend(tables.store, lot_, range.last, walk_first, walk_end, slot_);
-      return true;
+    if (lot_ != kNoLot) {
+      const Lot& before = tables.lots[lot_];
+      if (range.first == before.last + 1 && range.delivery_count == before.delivery_count &&
+          range.last - before.first < INT32_MAX) {
+        lot_ = tables.lots.extend(tables.store, lot_, range.last, walk_first, walk_end, slot_);
+        return true;
+      }
+      ++fragments_;
     }
-    if (lot_ != kNoLot) ++fragments_;
     lot_ = tables.lots.add(row_, link_, range.first, range.last);
     if (lot_ == kNoLot) return false;
     Lot& lot = tables.lots[lot_];
@@ -240,13 +243,14 @@ class Intake {
   void end_partition(Tables& tables) {
     if (row_ == kNoRow || slot_ == kNoSlot || !walked_) return;
     if (covered_to_ >= walker_.walk_end()) return;  // all of it was acquired
-    uint32_t lot = tables.store.slot(slot_).lots_head - 1u;
+    uint32_t at = tables.store.slot(slot_).lots_head;
     tables.store.trim(slot_, mark_, [&](int64_t offset) {
-      while (lot != kNoLot && (tables.lots[lot].partition != row_ ||
-                               tables.lots[lot].walked <= offset)) {
-        lot = tables.lots[lot].next_in_slot - 1u;
+      while (at != 0) {
+        const Lot& lot = tables.lots[at - 1u];
+        if (lot.partition == row_ && lot.walked > offset) return offset >= lot.cursor;
+        at = lot.next_in_slot;
       }
-      return lot != kNoLot && offset >= tables.lots[lot].cursor;
+      return false;
     });
   }
 
@@ -284,9 +288,11 @@ class Intake {
     const Lots& lots = *self.lots_;
     if (at < self.from_) at = self.from_;  // what lies below would take the room of what is walked
     const uint32_t index = lots.first_missing(self.row_, self.link_, at);
-    if (index == kNoLot || lots[index].walked >= self.limit_) return false;
-    first = lots[index].walked < self.from_ ? self.from_ : lots[index].walked;
-    last = lots[index].last;
+    if (index == kNoLot) return false;
+    const Lot& lot = lots[index];
+    if (lot.walked >= self.limit_) return false;
+    first = later_of(lot.walked, self.from_);
+    last = lot.last;
     return true;
   }
 

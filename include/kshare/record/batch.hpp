@@ -40,7 +40,8 @@ struct BatchHeader {
 };
 
 // Reads BatchHeader::kBytes octets.
-inline void parse_batch_header(const uint8_t* p, BatchHeader& header) {
+inline BatchHeader parse_batch_header(const uint8_t* p) {
+  BatchHeader header;
   header.base_offset = load_be64(p);                                 // baseOffset
   header.length = load_be32(p + 8);                                  // batchLength
   header.leader_epoch = static_cast<int32_t>(load_be32(p + 12));     // partitionLeaderEpoch
@@ -51,6 +52,7 @@ inline void parse_batch_header(const uint8_t* p, BatchHeader& header) {
   header.base_timestamp = load_be64(p + 27);                         // baseTimestamp
   header.max_timestamp = load_be64(p + 35);                          // maxTimestamp
   header.record_count = static_cast<int32_t>(load_be32(p + 57));     // recordCount
+  return header;
 }
 
 }  // namespace kshare

@@ -90,7 +90,7 @@ class Walker {
     }
     const Bytes head = in.peek(BatchHeader::kBytes);
     if (head.size < BatchHeader::kBytes) return false;
-    parse_batch_header(head.data, batch_);
+    batch_ = parse_batch_header(head.data);
     if (batch_.length < BatchHeader::kBytes - BatchHeader::kPrefixBytes ||
         batch_.length > bytes_left_ - BatchHeader::kPrefixBytes) {
       at_ = At::discard;  // a partial batch
