@@ -81,7 +81,7 @@ class Locks {
       if (!lot.used) continue;
       tables.renewing = tables.renewing || lot.renew;
       const Instant look = next_look(lot, tables, now);
-      due_at_ = earlier(due_at_, look > now ? look : again);
+      due_at_ = earlier(due_at_, {look > now ? look.ms : again.ms});
     }
   }
   static uint32_t again_ms(const Tables& tables) {
@@ -108,10 +108,11 @@ class Locks {
     const Instant middle = half(lot, tables);
     const Instant too_late = tables.too_late_at(lot);
     if (now >= too_late) return too_late;
-    const Instant idle = (asked_ ? now : idle_since_) + tables.lock_part(2);
+    const Instant asked = {asked_ ? now.ms : idle_since_.ms};
+    const Instant idle = asked + tables.lock_part(2);
     const Instant soon = now + 1;
     if (now < middle) return lot.renewed ? earlier(middle, later(idle, soon)) : middle;
-    Instant look = asked_ ? too_late : idle;
+    Instant look = {asked_ ? too_late.ms : idle.ms};
     if (lot.renew) {
       const Instant awaited = tables.renewal_awaited_until(lot);
       if (now < awaited) look = earlier(look, awaited);
