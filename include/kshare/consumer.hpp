@@ -189,7 +189,7 @@ class ShareConsumer {
   static constexpr int64_t kLookMs = 2;
 
   // Apart from poll(), so that one in between costs no more than its comparison.
-  bool turn(Instant now) {
+  __attribute__((noinline)) bool turn(Instant now) {
     if (!engine_.running()) return shut();
     last_poll_ = now;
     woken_ = false;

@@ -104,7 +104,7 @@ class Talk {
     if (w.broker.requests_total() > 2000) return "too many requests";
     return invariants::broken_invariant(m.consumer().engine().tables());
   }
-  bool fatal() { return m.consumer().engine().shared().fatal; }
+  bool fatal() { return m.consumer().engine().shared().failed(); }
 
   world::World w;
   world::Member<> m;
@@ -115,7 +115,7 @@ class Talk {
  private:
   bool is_over() {
     if (broken == nullptr) broken = invariants::broken_invariant(m.consumer().engine().tables());
-    if (broken != nullptr || m.consumer().engine().shared().fatal) return true;
+    if (broken != nullptr || m.consumer().engine().shared().failed()) return true;
     if (!spoilt && api_ != minibroker::kShareAcknowledge) return false;  // that ends a session
     return w.broker.start_offset("group", "t", 0) == kRecords - 4 &&
            w.broker.start_offset("group", "t", 1) == 4;

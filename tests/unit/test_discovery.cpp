@@ -221,7 +221,7 @@ TEST_CASE("errors of a topic, whichever they are: told once, and the others get 
       CHECK(event.status == kshare::Status{kshare::Errc::broker_error, code});
       CHECK(event.words() == "orders");
     }
-    CHECK_FALSE(o.shared().fatal);
+    CHECK_FALSE(o.shared().failed());
     o.ask_and({{"orders", 7}, {"bills", 8, 0, {{0, 2, 1}}}});
     CHECK(o.due_in() == o.shared().options.metadata_max_age_ms);
   }

@@ -275,7 +275,7 @@ TEST_CASE("30, 35, 42, 81, 112 and unknown: fatal, said once") {
     Office o;
     static_cast<void>(o.send());
     o.answer(code, 0, -1, o.now);
-    CHECK(o.shared().fatal);
+    CHECK(o.shared().failed());
     CHECK(o.count(EventType::failed) == 1);
     CHECK(o.shared().status.detail == code);
     CHECK((o.shared().status.code == kshare::Errc::share_groups_off) == (code == 35));
@@ -288,7 +288,7 @@ TEST_CASE("29: said once, heartbeats go on at a slow pace, and it recovers when 
   for (int i = 0; i < 5; ++i) {
     CHECK(o.send().names.has_value());
     o.answer(29, 0, -1, o.now);
-    CHECK_FALSE(o.shared().fatal);
+    CHECK_FALSE(o.shared().failed());
     CHECK(o.due() - o.now >= 800);
     o.now = o.due();
   }
@@ -320,7 +320,7 @@ TEST_CASE("the search for the coordinator: errors back off, 30 is told once") {
   int told = 0;
   while (o.shared().events.pop(event)) told += event.type == EventType::group_error ? 1 : 0;
   CHECK(told == 1);
-  CHECK_FALSE(o.shared().fatal);
+  CHECK_FALSE(o.shared().failed());
   CHECK_FALSE(o.search_answer(0, -1));  // an answer without a usable address
   CHECK(o.due() > o.now);
 }
@@ -450,7 +450,7 @@ TEST_CASE("leaving, any other answer: it is out, or never will be, and nothing i
     CHECK(o.send().epoch == -1);
     o.answer(static_cast<int16_t>(code), 0, -1, o.now);
     CHECK_FALSE(o.member.active());
-    CHECK_FALSE(o.shared().fatal);
+    CHECK_FALSE(o.shared().failed());
     CHECK(o.events.size() == 3);  // found, joined, assigned
     CHECK(o.due() == kshare::kNever.ms);
   }

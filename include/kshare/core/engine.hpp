@@ -52,11 +52,11 @@ class Engine {
   const Shared& shared() const { return tables_.shared; }
   const Tables& tables() const { return tables_; }
   const Member& member() const { return control_.member; }
-  bool running() const { return tables_.shared.started && !tables_.shared.fatal; }
+  bool running() const { return tables_.shared.life == Life::running; }
 
   // ---- Life. `entropy`: 24 random octets.
   Status start(const Options& options, const uint8_t (&entropy)[24]) {
-    if (tables_.shared.started) return {Errc::already_running, 0};
+    if (tables_.shared.life != Life::idle) return {Errc::already_running, 0};
     KSHARE_ASSERT(*memory_.user == nullptr || *memory_.user == this);
     const Memory memory = memory_;
     ::new (static_cast<void*>(this)) Engine(memory);
@@ -72,7 +72,7 @@ class Engine {
     uint64_t seed = 0;
     std::memcpy(&seed, entropy + 16, sizeof seed);
     tables_.shared.random.seed(seed);
-    tables_.shared.started = true;
+    tables_.shared.life = Life::running;
     return {};
   }
 
@@ -97,11 +97,11 @@ class Engine {
     return {};
   }
   Status close(Instant now, int64_t timeout_ms) {
-    if (!tables_.shared.started) return {Errc::not_running, 0};
+    if (tables_.shared.life == Life::idle) return {Errc::not_running, 0};
     if (closing_) return {};
     closing_ = true;
     now_ = tables_.shared.now = later(now_, now);
-    if (tables_.shared.fatal) {
+    if (tables_.shared.failed()) {
       static_cast<void>(finish());
       return {};
     }
@@ -124,7 +124,7 @@ class Engine {
   Instant step(Instant now, bool heard = true) {
     now_ = tables_.shared.now = later(now_, now);
     if (!running()) {
-      if (tables_.shared.started && closing_) static_cast<void>(finish());  // refused while closing
+      if (tables_.shared.failed() && closing_) static_cast<void>(finish());  // while it closed
       return kNever;
     }
     tables_.shared.stats.events_lost = tables_.shared.events.lost();
@@ -271,7 +271,7 @@ class Engine {
     }
     if (i == 0) {
       control_.read(its, tables_, now_);
-      if (control_.member.state() == MemberState::stable && !tables_.shared.fatal) {
+      if (control_.member.state() == MemberState::stable && !tables_.shared.failed()) {
         tables_.shared.status = Status{};
       }
       revoke();
@@ -354,7 +354,7 @@ class Engine {
     }
     for (Peer& peer : memory_.peers) peer.link.stop(tables_.shared);
     control_.stop(tables_);
-    tables_.shared.started = false;
+    tables_.shared.life = Life::idle;
     *memory_.user = nullptr;
     return true;
   }

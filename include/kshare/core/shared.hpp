@@ -24,6 +24,9 @@
 
 namespace kshare {
 
+// failed: for good, until it is closed.
+enum class Life : uint8_t { idle = 0, running, failed };
+
 struct Shared {
   static constexpr uint32_t kClusterIdBytesMax = 22;
 
@@ -40,8 +43,7 @@ struct Shared {
   char cluster_id[kClusterIdBytesMax] = {};  // of the last Metadata answer
   Status status{};  // sticky
   int16_t hello_version = api_row(Api::api_versions).max;  // lowered when a broker knows it not
-  bool fatal = false;
-  bool started = false;
+  Life life = Life::idle;
 
   // One that is longer is not kept, and so not checked: all that Kafka makes have 22 characters.
   void note_cluster(std::string_view id) {
@@ -49,6 +51,7 @@ struct Shared {
     cluster_id_bytes =
         fits ? static_cast<uint8_t>(copy_text(cluster_id, kClusterIdBytesMax, id)) : uint8_t{0};
   }
+  bool failed() const { return life == Life::failed; }
   bool is_implicit() const { return options.acknowledgement_mode == AckMode::implicit_mode; }
   std::string_view member() const { return {member_id, kMemberIdBytes}; }
   TextSink sink() { return {words.data, words.size, 0}; }
@@ -65,8 +68,8 @@ struct Shared {
     if (status.ok()) status = failure;
   }
   void fail(Status failure) {
-    if (fatal) return;
-    fatal = true;
+    if (failed()) return;
+    life = Life::failed;
     status = failure;
     Event& event = events.push(EventType::failed, failure);
     EventRing::set_text(event, {words.data, words_size});
