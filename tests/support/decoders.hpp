@@ -274,6 +274,10 @@ class Any {
         return say(line, "partition", part.topic_id, part.index, part.error, part.leader_id,
                    part.leader_epoch);
       case kshare::ShareAcknowledgeDecoder::Item::node: return say(line, "node", share_ack_.node());
+      case kshare::ShareAcknowledgeDecoder::Item::records:
+      case kshare::ShareAcknowledgeDecoder::Item::acquired:
+      case kshare::ShareAcknowledgeDecoder::Item::partition_end:
+        return say(line, "unexpected");  // ShareFetch only
       case kshare::ShareAcknowledgeDecoder::Item::end: break;
     }
     say(line, "end");

@@ -10,6 +10,7 @@ namespace {
 
 using kshare::Ack;
 using kshare::AckBuffer;
+using kshare::AckChoice;
 using kshare::AckSlot;
 using kshare::AckState;
 using kshare::Errc;
@@ -19,6 +20,13 @@ using kshare::PartitionLists;
 using kshare::RecordId;
 using kshare::Status;
 using kshare::Store;
+
+AckChoice in(AckState state) {
+  AckChoice choice;
+  choice.states = AckChoice::bit(state);
+  return choice;
+}
+void tell_nobody(void*, const AckSlot&) {}
 
 struct Small {
   Small() : box(2, 256), rows(4), lists(2), slots(4), commit_rows(4) {
@@ -33,8 +41,7 @@ struct Small {
   Status say(RecordId id, Ack type) { return acks.acknowledge(id, type, freed); }
   AckState state(RecordId id) const { return acks.slot(id.slot).state; }
   void lose_all() {
-    static_cast<void>(acks.lose(
-        0, [](const AckSlot&) { return true; }, {Errc::lock_lost, 0}, [](const AckSlot&) {}));
+    static_cast<void>(acks.lose(0, {}, {Errc::lock_lost, 0}, {tell_nobody, nullptr}));
   }
   kshare::Ticket commit(uint32_t partition) {
     kshare::CommitRow row;
@@ -115,8 +122,7 @@ TEST_CASE("the generation never becomes the one of an id that names nothing") {
 TEST_CASE("a lost record keeps its slot until the application has spoken, whatever it says") {
   Small s;
   const RecordId id = s.acks.hand_out(0, 5);
-  const auto outcome = s.acks.lose(
-      0, [](const AckSlot&) { return true; }, {Errc::lock_lost, 0}, [](const AckSlot&) {});
+  const auto outcome = s.acks.lose(0, {}, {Errc::lock_lost, 0}, {tell_nobody, nullptr});
   CHECK(outcome.records == 0);
   CHECK(s.acks.used() == 1);
   CHECK(s.box.store.slot(0).refs == 1);  // its views stay valid
@@ -141,8 +147,7 @@ TEST_CASE("a range that no slot is free for is settled as far as it goes, then g
     next = s.acks.slot(i).last() + 1;
   }
   CHECK(next == first);
-  CHECK(s.acks.settle(0, [](const AckSlot&) { return true; }).released ==
-        static_cast<uint64_t>(first));
+  CHECK(s.acks.settle(0, {}).released == static_cast<uint64_t>(first));
   CHECK(s.acks.settle_range(0, first, far, 2));
   CHECK(first == far + 1);
 }
@@ -199,7 +204,7 @@ TEST_CASE("an acknowledgement ends a renewal, sent or not; its record goes like 
     CHECK(s.acks.pending() == 1);
     CHECK(s.acks.slot(id.slot).type == 3);
     s.acks.mark_in_flight(id.slot);
-    CHECK(s.acks.settle(0, [](const AckSlot&) { return true; }).rejected == 1);
+    CHECK(s.acks.settle(0, {}).rejected == 1);
     CHECK(s.acks.used() == 0);
   }
 }
@@ -222,8 +227,7 @@ TEST_CASE(
   CHECK(s.acks.slot(id.slot).commit == 0);
   CHECK(s.acks.commits.status(ticket).code == Errc::in_progress);
   s.acks.mark_in_flight(other.slot);
-  CHECK(s.acks.settle(0, [](const AckSlot& ack) { return ack.state == AckState::in_flight; })
-            .records == 1);
+  CHECK(s.acks.settle(0, in(AckState::in_flight)).records == 1);
   CHECK(s.acks.commits.status(ticket).ok());
   CHECK(s.say(id, Ack::release).ok());
   const kshare::Ticket next = s.commit(0);
@@ -301,7 +305,7 @@ TEST_CASE("find prefers a record with a lock to one that is lost, whichever slot
     CHECK(s.say(again, Ack::accept).ok());
     CHECK(s.acks.find(0, 5) == again);
     s.acks.mark_in_flight(again.slot);
-    static_cast<void>(s.acks.settle(0, [](const AckSlot&) { return true; }));
+    static_cast<void>(s.acks.settle(0, {}));
     CHECK(s.acks.find(0, 5) == lost);
     CHECK(s.say(lost, Ack::accept).code == Errc::lock_lost);
     CHECK(s.acks.find(0, 5).generation == 0);
@@ -326,9 +330,8 @@ TEST_CASE("ranges have no name: neither gaps nor renewals of what is not handed 
   CHECK(range.renews());
   // Lost with its lot: nobody is told, nothing is counted.
   uint32_t told = 0;
-  const auto outcome = s.acks.lose(
-      0, [](const AckSlot&) { return true; }, {Errc::lock_lost, 0},
-      [&](const AckSlot&) { ++told; });
+  const auto on_lost = [](void* count, const AckSlot&) { ++*static_cast<uint32_t*>(count); };
+  const auto outcome = s.acks.lose(0, {}, {Errc::lock_lost, 0}, {on_lost, &told});
   CHECK(told == 0);
   CHECK(outcome.records == 0);
   CHECK(s.acks.renewals() == 0);
@@ -353,8 +356,7 @@ TEST_CASE("a commit names what waits or is on its way, and nothing twice") {
   s.acks.mark_pending(sent.slot);  // it goes again, and keeps its name
   CHECK(s.say(sent, Ack::reject).ok());
   CHECK(s.acks.slot(sent.slot).commit == 1);
-  const auto all = [](const AckSlot& ack) { return ack.state == AckState::pending; };
-  static_cast<void>(s.acks.settle(0, all, {Errc::broker_error, 7}));
+  static_cast<void>(s.acks.settle(0, in(AckState::pending), {Errc::broker_error, 7}));
   CHECK(s.acks.commits.status(ticket) == Status{Errc::broker_error, 7});
   CHECK(s.acks.is_held(held));
 }

@@ -16,6 +16,7 @@ namespace {
 
 using kshare::Ack;
 using kshare::AckBuffer;
+using kshare::AckChoice;
 using kshare::AckOutcome;
 using kshare::AckSlot;
 using kshare::AckState;
@@ -256,8 +257,14 @@ struct Machine : Explorer {
       if (entry.record && entry.state == AckState::renew_in_flight) entry.state = to;
     }
     end_all(range, {});
-    static_cast<void>(now.acks.settle(0, range));
+    settle_ranges(AckState::renew_in_flight);
     return any;
+  }
+  void settle_ranges(AckState state) {
+    AckChoice choice;
+    choice.states = AckChoice::bit(state);
+    choice.ranges_only = true;
+    static_cast<void>(now.acks.settle(0, choice));
   }
   bool unstage() {
     const auto range = [](const auto& ack) {
@@ -265,7 +272,7 @@ struct Machine : Explorer {
     };
     const size_t before = model.entries.size();
     end_all(range, {});
-    static_cast<void>(now.acks.settle(0, range));
+    settle_ranges(AckState::renewing);
     return model.entries.size() != before;
   }
   bool settle(Status how) {
@@ -281,7 +288,9 @@ struct Machine : Explorer {
       wanted.rejected += entry.type == 3 ? offsets : 0;
     }
     const auto flying = [](const auto& ack) { return ack.state == AckState::in_flight; };
-    const AckOutcome got = now.acks.settle(0, flying, how);
+    AckChoice choice;
+    choice.states = AckChoice::bit(AckState::in_flight);
+    const AckOutcome got = now.acks.settle(0, choice, how);
     if (got.records != wanted.records || got.gaps != wanted.gaps ||
         got.released != wanted.released || got.rejected != wanted.rejected) {
       fault("outcome");
@@ -294,10 +303,13 @@ struct Machine : Explorer {
     const auto hit = [&](const auto& ack, int64_t end) {
       return ack.state != AckState::in_flight && ack.first <= last && end >= first;
     };
+    AckChoice choice;
+    choice.states = ~AckChoice::bit(AckState::in_flight);
+    choice.first = first;
+    choice.last = last;
     uint64_t told = 0;
-    const AckOutcome outcome = now.acks.lose(
-        0, [&](const AckSlot& ack) { return hit(ack, ack.last()); }, kGone,
-        [&](const AckSlot&) { ++told; });
+    const auto on_lost = [](void* count, const AckSlot&) { ++*static_cast<uint64_t*>(count); };
+    const AckOutcome outcome = now.acks.lose(0, choice, kGone, {on_lost, &told});
     uint64_t held = 0;
     uint64_t ended = 0;
     const auto ends = [&](const Entry& entry) {

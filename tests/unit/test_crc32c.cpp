@@ -20,7 +20,8 @@ using Path = uint32_t (*)(uint32_t, const uint8_t*, size_t);
 
 // Every path that this build has and this CPU can run.
 std::vector<Path> paths() {
-  std::vector<Path> all = {kshare::crc32c_nibble, kshare::crc32c_sliced, kshare::crc32c_portable};
+  std::vector<Path> all = {kshare::crc32c_nibble, kshare::crc32c_octet, kshare::crc32c_sliced,
+                           kshare::crc32c_portable};
 #if defined(KSHARE_CRC32C_X86) || defined(KSHARE_CRC32C_ARM)
   if (kshare::crc32c_hardware_usable()) all.push_back(kshare::crc32c_hardware);
 #endif

@@ -92,8 +92,8 @@ struct Life {
   }
   void end() {
     bench.t.evicted(bench.row, kLink);
-    const auto all = [](const AckSlot&) { return true; };
-    static_cast<void>(bench.t.acks.lose(bench.row, all, {}, [](const AckSlot&) {}));
+    const auto on_lost = [](void*, const AckSlot&) {};
+    static_cast<void>(bench.t.acks.lose(bench.row, {}, {}, {on_lost, nullptr}));
     if (bench.t.lots.free_count() != bench.t.lots.count()) bench.fault("a lot is left");
   }
 };

@@ -275,9 +275,8 @@ TEST_CASE("more than one request holds goes in several, nothing is lost, nothing
       }
     }
     talk.session.succeeded(talk.desk.tables);
-    const auto flying = [](const kshare::AckSlot& ack) {
-      return ack.state == kshare::AckState::in_flight;
-    };
+    kshare::AckChoice flying;
+    flying.states = kshare::AckChoice::bit(kshare::AckState::in_flight);
     for (int32_t p = 0; p < 16; ++p) {
       static_cast<void>(talk.desk.tables.acks.settle(talk.row(p), flying));
     }

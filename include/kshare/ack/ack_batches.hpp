@@ -47,15 +47,18 @@ class AckBatchWriter {
   // Writes the array of batches with what waits for `link` on `partition` in `wanted` class
   // and marks it in flight. Answers the number of batches; 0 writes an empty array.
   uint32_t write(uint32_t partition, uint32_t link, AckClass wanted, Instant now) {
-    const uint32_t array = out_.begin_array();
+    link_ = link;
+    wanted_ = wanted;
+    now_ = now;
     lot_ = kNoLot;
+    const uint32_t array = out_.begin_array();
     uint32_t at = acks_.head(partition);
     Stretch stretch;
-    while (next_stretch(at, link, wanted, now, stretch) && add(stretch)) {
+    while (next_stretch(at, stretch) && add(stretch)) {
     }
     close();
     out_.end_array(array, written_);
-    if (written_ != 0) mark(partition, link, wanted, now);
+    if (written_ != 0) mark(partition);
     return written_;
   }
 
@@ -82,47 +85,47 @@ class AckBatchWriter {
     int64_t first = 0;
     int64_t last = 0;
     uint8_t type = 0;
-    int64_t length() const { return last - first + 1; }
   };
 
   // Acks of one lot stand together: the lot is judged once for all of them.
-  bool eligible(uint32_t index, uint32_t link, AckClass wanted, Instant now) {
+  bool eligible(uint32_t index) {
     const AckSlot& ack = acks_.slot(index);
     if (ack.state != waits_) return false;
     if (ack.lot != lot_) {
       lot_ = ack.lot;
       const Lot& lot = acks_.lot_of(index);
-      lot_eligible_ = lot.link == link && ack_class(lot, now) == wanted;
+      lot_eligible_ = lot.link == link_ && ack_class(lot, now_) == wanted_;
     }
     return lot_eligible_;
   }
 
   // Touching acks of one type, from slot `at` on; `at` moves behind them.
-  bool next_stretch(uint32_t& at, uint32_t link, AckClass wanted, Instant now, Stretch& stretch) {
-    while (at != kNoAck && !eligible(at, link, wanted, now)) at = acks_.next(at);
-    if (at == kNoAck) return false;
-    stretch = {acks_.slot(at).first, acks_.slot(at).last(), acks_.slot(at).type};
-    for (at = acks_.next(at); at != kNoAck; at = acks_.next(at)) {
+  bool next_stretch(uint32_t& at, Stretch& stretch) {
+    bool any = false;
+    for (; at != kNoAck; at = acks_.next(at)) {
+      if (!eligible(at)) continue;
       const AckSlot& ack = acks_.slot(at);
-      if (!eligible(at, link, wanted, now)) continue;
+      if (!any) stretch = {ack.first, ack.first - 1, ack.type};
       if (ack.first != stretch.last + 1 || ack.type != stretch.type) break;
       stretch.last = ack.last();
+      any = true;
     }
-    return true;
+    return any;
   }
 
   bool add(const Stretch& stretch) {
-    const bool extends = open_ && stretch.first == last_ + 1 && stretch.length() <= kLongStretch &&
-                         mixed_ + stretch.length() <= int64_t{Writer::kArrayMax};
+    const bool is_long = stretch.last - stretch.first >= kLongStretch;  // a batch by itself
+    const uint32_t count = is_long ? 1 : static_cast<uint32_t>(stretch.last - stretch.first) + 1;
+    const bool extends = open_ && stretch.first == last_ + 1 && !is_long &&
+                         mixed_ + count <= Writer::kArrayMax;
     if (!extends && !close()) return false;
-    if (stretch.length() > kLongStretch) return write_single(stretch);
     if (!open_ && !open(stretch.first)) return false;
-    for (int64_t i = 0; i < stretch.length(); ++i) out_.i8(static_cast<int8_t>(stretch.type));
+    for (uint32_t i = 0; i < count; ++i) out_.i8(static_cast<int8_t>(stretch.type));
     one_type_ = one_type_ && (mixed_ == 0 || stretch.type == type_);
     type_ = stretch.type;
-    mixed_ += stretch.length();
+    mixed_ += count;
     last_ = stretch.last;
-    return fits();
+    return is_long ? close() : fits();
   }
 
   bool fits() const { return out_.has_room(room_behind_ + 1); }
@@ -152,37 +155,18 @@ class AckBatchWriter {
       out_.rewind(types_);
       out_.i8(static_cast<int8_t>(type_));
     }
-    out_.end_array(types_, one_type_ ? 1 : static_cast<uint32_t>(mixed_));
+    out_.end_array(types_, one_type_ ? 1 : mixed_);
     out_.no_tags();
     out_.patch_i64(start_ + 8, last_);
-    done(last_);
-    return true;
-  }
-  bool write_single(const Stretch& stretch) {
-    if (written_ == Writer::kArrayMax) return false;
-    const uint32_t start = out_.size();
-    out_.i64(stretch.first);  // FirstOffset
-    out_.i64(stretch.last);   // LastOffset
-    const uint32_t types = out_.begin_array();
-    out_.i8(static_cast<int8_t>(stretch.type));  // AcknowledgeTypes
-    out_.end_array(types, 1);
-    out_.no_tags();
-    if (!fits()) {
-      out_.rewind(start);
-      return false;
-    }
-    done(stretch.last);
-    return true;
-  }
-  void done(int64_t last) {
     ++written_;
-    marked_to_ = last;
+    marked_to_ = last_;
+    return true;
   }
 
-  void mark(uint32_t partition, uint32_t link, AckClass wanted, Instant now) {
+  void mark(uint32_t partition) {
     for (uint32_t i = acks_.head(partition); i != kNoAck; i = acks_.next(i)) {
       if (acks_.slot(i).first > marked_to_) break;
-      if (!eligible(i, link, wanted, now)) continue;
+      if (!eligible(i)) continue;
       if (waits_ == AckState::renewing) acks_.mark_renew_in_flight(i);
       else acks_.mark_in_flight(i);
     }
@@ -194,11 +178,14 @@ class AckBatchWriter {
   uint32_t written_ = 0;
   uint32_t start_ = 0;
   uint32_t types_ = 0;
+  uint32_t mixed_ = 0;  // octets of types in the open batch
+  uint32_t link_ = 0;
   int64_t last_ = 0;
-  int64_t mixed_ = 0;
   int64_t marked_to_ = -1;
   uint32_t lot_ = kNoLot;  // the one judged last
+  Instant now_{};
   AckState waits_;
+  AckClass wanted_ = AckClass::late;
   uint8_t type_ = 0;
   bool open_ = false;
   bool one_type_ = true;

@@ -24,6 +24,24 @@
 
 namespace kshare {
 
+// Which acks of a partition are meant: what is not named may be any.
+struct AckChoice {
+  uint32_t states = UINT32_MAX;  // a bit for each
+  bool ranges_only = false;      // nothing that was handed out
+  uint32_t lot = kNoLot;
+  uint32_t link = kAllLinks;  // that acquired it
+  int64_t first = INT64_MIN;  // it touches these offsets
+  int64_t last = INT64_MAX;
+
+  static constexpr uint32_t bit(AckState state) { return 1u << static_cast<uint32_t>(state); }
+};
+
+// Who is told of a record that the application holds and whose lock is gone.
+struct OnLost {
+  void (*function)(void* context, const AckSlot& ack);
+  void* context;
+};
+
 class AckBuffer {
  public:
   void attach(Span<AckSlot> slots, Span<CommitRow> commit_rows, Lots& lots, Store& store) {
@@ -61,8 +79,9 @@ class AckBuffer {
     ack.state = AckState::held;
     ack.record = true;
     ++held_;
-    ack.slot = static_cast<uint8_t>((*lots_)[lot_index].slot + 1);
-    store_->hold((*lots_)[lot_index].slot);
+    const uint32_t slot = (*lots_)[lot_index].slot;
+    ack.slot = static_cast<uint8_t>(slot + 1);
+    store_->hold(slot);
     return {static_cast<uint16_t>(lot_index), static_cast<uint16_t>(index), ack.generation};
   }
 
@@ -181,13 +200,15 @@ class AckBuffer {
   const Lot& lot_of(uint32_t index) const { return (*lots_)[slots_[index].lot]; }
 
   void mark_in_flight(uint32_t index) {
-    KSHARE_ASSERT(slots_[index].state == AckState::pending);
-    slots_[index].state = AckState::in_flight;
+    AckSlot& ack = slots_[index];
+    KSHARE_ASSERT(ack.state == AckState::pending);
+    ack.state = AckState::in_flight;
     --pending_;
   }
   void mark_pending(uint32_t index) {
-    KSHARE_ASSERT(slots_[index].state == AckState::in_flight);
-    slots_[index].state = AckState::pending;
+    AckSlot& ack = slots_[index];
+    KSHARE_ASSERT(ack.state == AckState::in_flight);
+    ack.state = AckState::pending;
     ++pending_;
   }
   // What travels for [first, last] is not sent again, whatever becomes of it.
@@ -199,20 +220,23 @@ class AckBuffer {
     }
   }
   void mark_renew_in_flight(uint32_t index) {
-    KSHARE_ASSERT(slots_[index].state == AckState::renewing);
-    slots_[index].state = AckState::renew_in_flight;
-    (*lots_)[slots_[index].lot].renewing = true;
+    AckSlot& ack = slots_[index];
+    KSHARE_ASSERT(ack.state == AckState::renewing);
+    ack.state = AckState::renew_in_flight;
+    (*lots_)[ack.lot].renewing = true;
     --renewals_;
   }
   // A renewal has its answer, or never left.
   void mark_held(uint32_t index) {
-    KSHARE_ASSERT(slots_[index].record && slots_[index].renews());
-    if (slots_[index].state == AckState::renewing) --renewals_;
-    slots_[index].state = AckState::held;
+    AckSlot& ack = slots_[index];
+    KSHARE_ASSERT(ack.record && ack.renews());
+    if (ack.state == AckState::renewing) --renewals_;
+    ack.state = AckState::held;
   }
   void mark_renewing(uint32_t index) {
-    KSHARE_ASSERT(slots_[index].state == AckState::renew_in_flight);
-    slots_[index].state = AckState::renewing;
+    AckSlot& ack = slots_[index];
+    KSHARE_ASSERT(ack.state == AckState::renew_in_flight);
+    ack.state = AckState::renewing;
     ++renewals_;
   }
   void move(uint32_t index, uint32_t to_lot) {
@@ -222,9 +246,8 @@ class AckBuffer {
     ack.lot = static_cast<uint16_t>(to_lot);
   }
 
-  // Ends every slot of `partition` that `chosen` names, and counts it.
-  template <typename Chosen>
-  AckOutcome settle(uint32_t partition, const Chosen& chosen, Status how = {}) {
+  // Ends every chosen slot of `partition`, and counts it.
+  AckOutcome settle(uint32_t partition, const AckChoice& choice, Status how = {}) {
     AckOutcome outcome;
     PartitionLists& list = lots_->lists(partition);
     uint16_t* at = &list.acks_head;
@@ -233,7 +256,7 @@ class AckBuffer {
     for (uint16_t link = *at, behind = 0; link != 0; link = behind) {
       AckSlot& ack = slots_[link - 1u];
       behind = ack.next;
-      if (!chosen(ack)) {
+      if (!is_chosen(ack, choice)) {
         tail = link;
         at = &ack.next;
         continue;
@@ -250,20 +273,18 @@ class AckBuffer {
   }
 
   // The lock of these records is gone. What the application still holds becomes "lost": its slot is
-  // kept until the application has spoken. Everything else is ended and counted in the answer.
-  template <typename Chosen, typename OnHeld>
-  AckOutcome lose(uint32_t partition, const Chosen& chosen, Status how, const OnHeld& on_held) {
+  // kept until the application has spoken, and `on_lost` is told of it. Everything else is ended
+  // and counted in the answer.
+  AckOutcome lose(uint32_t partition, const AckChoice& choice, Status how, const OnLost& on_lost) {
     PartitionLists& list = lots_->lists(partition);
     uint16_t* at = &list.acks_head;
-    uint16_t tail = 0;
     while (*at != 0) {
       AckSlot& ack = slots_[*at - 1u];
-      if (!ack.is_held() || !chosen(ack)) {
-        tail = *at;
+      if (!ack.is_held() || !is_chosen(ack, choice)) {
         at = &ack.next;
         continue;
       }
-      on_held(ack);
+      on_lost.function(on_lost.context, ack);
       if (ack.state == AckState::renewing) --renewals_;
       ack.state = AckState::lost;
       *at = ack.next;
@@ -271,13 +292,19 @@ class AckBuffer {
       ++list.lost;
       leave_lot(ack);
     }
-    list.acks_tail = tail;
-    return settle(partition, [&](const AckSlot& ack) { return chosen(ack); }, how);
+    return settle(partition, choice, how);  // which finds the new tail
   }
 
   Commits commits{};
 
  private:
+  bool is_chosen(const AckSlot& ack, const AckChoice& choice) const {
+    if ((choice.states & AckChoice::bit(ack.state)) == 0) return false;
+    if (choice.ranges_only && ack.record) return false;
+    if (choice.lot != kNoLot && ack.lot != choice.lot) return false;
+    if (choice.link != kAllLinks && (*lots_)[ack.lot].link != choice.link) return false;
+    return ack.touches(choice.first, choice.last);
+  }
   void renew(AckSlot& ack) {
     if (ack.renews()) return;
     if (ack.state == AckState::pending) {  // the last word counts
@@ -298,8 +325,8 @@ class AckBuffer {
   uint32_t behind(uint32_t index) const { return index + 1 == slots_.size ? 0 : index + 1; }
   uint32_t take(uint32_t lot_index, int64_t first, int64_t last) {
     KSHARE_ASSERT(free_count() != 0);
-    while (slots_[hint_].state != AckState::free) hint_ = behind(hint_);
-    const uint32_t index = hint_;
+    uint32_t index = hint_;
+    while (slots_[index].state != AckState::free) index = behind(index);
     hint_ = behind(index);
     AckSlot& ack = slots_[index];
     const uint32_t generation = ack.generation + 1;
@@ -310,21 +337,24 @@ class AckBuffer {
     ack.lot = static_cast<uint16_t>(lot_index);
     ack.state = AckState::held;  // the caller decides
     ++used_;
-    ++(*lots_)[lot_index].open;
-    insert((*lots_)[lot_index].partition, index);
+    Lot& lot = (*lots_)[lot_index];
+    ++lot.open;
+    insert(lot.partition, ack, static_cast<uint16_t>(index + 1));
     return index;
   }
-  void insert(uint32_t partition, uint32_t index) {
+  void insert(uint32_t partition, AckSlot& ack, uint16_t link) {
     PartitionLists& list = lots_->lists(partition);
-    const auto link = static_cast<uint16_t>(index + 1);
-    if (list.acks_tail != 0 && slots_[list.acks_tail - 1u].first < slots_[index].first) {
-      slots_[list.acks_tail - 1u].next = link;
-      list.acks_tail = link;
-      return;
-    }
     uint16_t* at = &list.acks_head;
-    while (*at != 0 && slots_[*at - 1u].first < slots_[index].first) at = &slots_[*at - 1u].next;
-    slots_[index].next = *at;
+    if (list.acks_tail != 0) {  // mostly it is the last
+      AckSlot& tail = slots_[list.acks_tail - 1u];
+      if (tail.first < ack.first) at = &tail.next;
+    }
+    while (*at != 0) {
+      AckSlot& other = slots_[*at - 1u];
+      if (other.first >= ack.first) break;
+      at = &other.next;
+    }
+    ack.next = *at;
     if (*at == 0) list.acks_tail = link;
     *at = link;
   }

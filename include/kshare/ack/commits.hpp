@@ -39,7 +39,7 @@ class Commits {
     rows_ = rows;
     for (CommitRow& row : rows_) make_anew(row);
     last_ = oldest_ = 0;
-    open_ = 0;
+    open_ = last_tag_ = 0;
   }
 
   bool any_open() const { return open_ != 0; }
@@ -53,6 +53,7 @@ class Commits {
       if (!forget_oldest()) return 0;
     }
     last_ = next;
+    last_tag_ = last_tag_ == kOpenMax ? 1 : last_tag_ + 1;
     if (oldest_ == 0) oldest_ = next;
     return next;
   }
@@ -69,8 +70,10 @@ class Commits {
 
   // An ack slot that carries `its_tag` has ended.
   void ended(uint32_t list, uint8_t its_tag, Status how) {
+    const uint32_t behind = last_tag_ >= its_tag ? last_tag_ : last_tag_ + kOpenMax;
+    const Ticket ticket = last_ - (behind - its_tag);  // it is one of the last kOpenMax
     for (CommitRow& row : rows_) {
-      if (row.open == 0 || row.list != list || tag(row.ticket) != its_tag) continue;
+      if (row.open == 0 || row.list != list || row.ticket != ticket) continue;
       if (row.status.ok()) row.status = how;
       if (--row.open == 0) --open_;
       return;
@@ -130,6 +133,7 @@ class Commits {
   Ticket last_ = 0;
   Ticket oldest_ = 0;  // the first whose rows are here
   uint32_t open_ = 0;  // rows with acks without an answer
+  uint32_t last_tag_ = 0;  // tag(last_): dividing a ticket takes much code on 32-bit CPUs
 };
 
 }  // namespace kshare

@@ -27,6 +27,7 @@
 namespace kshare {
 
 inline constexpr uint32_t kNoLot = UINT32_MAX;
+inline constexpr uint32_t kAllLinks = UINT32_MAX;
 
 // When a lock ends: not before `min`, not after `max`.
 struct LockTimes {
@@ -109,7 +110,11 @@ class Lots {
     lot.link = static_cast<uint8_t>(link);
     ++used_;
     uint16_t* at = &lists_[partition].lots;
-    while (*at != 0 && rows_[*at - 1u].first <= first) at = &rows_[*at - 1u].next;
+    while (*at != 0) {
+      Lot& other = rows_[*at - 1u];
+      if (other.first > first) break;
+      at = &other.next;
+    }
     lot.next = *at;
     *at = static_cast<uint16_t>(index + 1);
     return index;
@@ -117,21 +122,22 @@ class Lots {
 
   // Cuts [at, last] off into a lot of its own, if a row is free.
   uint32_t split(uint32_t index, int64_t at) {
-    const Lot whole = rows_[index];
+    Lot& whole = rows_[index];
     KSHARE_ASSERT(at > whole.walked && at <= whole.last);
     const uint32_t rest = add(whole.partition, whole.link, at, whole.last);
     if (rest == kNoLot) return kNoLot;
-    inherit(rows_[rest], whole);
-    rows_[rest].renew = whole.renew;
-    rows_[rest].no_renewal = whole.no_renewal;
-    rows_[index].last = at - 1;
+    Lot& lot = rows_[rest];
+    inherit(lot, whole);
+    lot.renew = whole.renew;
+    lot.no_renewal = whole.no_renewal;
+    whole.last = at - 1;
     return rest;
   }
 
   // A lot for ack slots that leave `from`: they have got, or have kept, another lock time than the
   // rest.
   uint32_t add_beside(uint32_t from) {
-    const Lot its = rows_[from];
+    const Lot& its = rows_[from];
     const uint32_t index = add(its.partition, its.link, its.first, its.first);
     if (index == kNoLot) return kNoLot;
     Lot& lot = rows_[index];
@@ -194,9 +200,12 @@ class Lots {
   // the last offset is now.
   uint32_t apply_walk(Store& store, uint32_t index, int64_t walk_first, int64_t walk_end,
                       uint32_t slot_index) {
-    if (!rows_[index].missing()) return index;
-    const int64_t begin = rows_[index].walked;
-    if (walk_end <= begin || walk_first > rows_[index].last || walk_end <= walk_first) return index;
+    const Lot& whole = rows_[index];
+    const int64_t begin = whole.walked;
+    if (!whole.missing() || walk_end <= begin || walk_first > whole.last ||
+        walk_end <= walk_first) {
+      return index;
+    }
     if (walk_first > begin) {  // the walk began in the middle: two lots, or all of it again
       const uint32_t rest = split(index, walk_first);
       if (rest == kNoLot) return index;
@@ -247,10 +256,12 @@ class Lots {
   // The lot of `partition` on `link` whose missing part begins first at or behind `from`.
   uint32_t first_missing(uint32_t partition, uint32_t link, int64_t from) const {
     uint32_t best = kNoLot;
+    int64_t begin = INT64_MAX;
     for (uint32_t at = head(partition); at != kNoLot; at = next(at)) {
       const Lot& lot = rows_[at];
-      if (lot.link != link || !lot.missing() || lot.last < from) continue;
-      if (best == kNoLot || lot.walked < rows_[best].walked) best = at;
+      if (lot.link != link || !lot.missing() || lot.last < from || lot.walked >= begin) continue;
+      best = at;
+      begin = lot.walked;
     }
     return best;
   }

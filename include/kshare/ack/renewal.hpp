@@ -31,9 +31,7 @@ class Renewal {
   }
   // What found no room in the request is staged again for the next.
   void unstage(uint32_t partition) {
-    static_cast<void>(acks_.settle(
-        partition,
-        [](const AckSlot& ack) { return !ack.record && ack.state == AckState::renewing; }, {}));
+    drop_ranges(partition, AckState::renewing, kAllLinks);
   }
 
   // The broker has renewed what was in flight for this partition on `link`; answers how many
@@ -72,27 +70,27 @@ class Renewal {
       if (again) acks_.mark_renewing(i);
       else acks_.mark_held(i);
     }
-    drop_ranges(partition, link);
+    drop_ranges(partition, AckState::renew_in_flight, link);
   }
 
  private:
   // One lot. What of it was not in the request keeps the old times.
   uint64_t renewed(uint32_t index, const LockTimes& times, uint32_t& later_lot) {
-    const uint32_t partition = lots_[index].partition;
+    Lot& lot = lots_[index];
     const int64_t from = range_begin(index);  // from here on all of it was renewed
     const bool rest_is_renewed = from != INT64_MAX;
-    uint64_t offsets = rest_is_renewed ? static_cast<uint64_t>(lots_[index].last - from + 1) : 0;
-    bool all = rest_is_renewed || lots_[index].cursor > lots_[index].last;
-    for (uint32_t i = acks_.head(partition); i != kNoAck; i = acks_.next(i)) {
+    uint64_t offsets = rest_is_renewed ? static_cast<uint64_t>(lot.last - from + 1) : 0;
+    bool all = rest_is_renewed || lot.cursor > lot.last;
+    for (uint32_t i = acks_.head(lot.partition); i != kNoAck; i = acks_.next(i)) {
       const AckSlot& ack = acks_.slot(i);
       if (ack.lot != index) continue;
       if (ack.state == AckState::renew_in_flight) offsets += ack.record ? 1 : 0;
       else if (ack.first < from) all = false;
     }
-    lots_[index].renewing = lots_[index].renew = false;
-    lots_[index].renewed = lots_[index].renewed || rest_is_renewed;
+    lot.renewing = lot.renew = false;
+    lot.renewed = lot.renewed || rest_is_renewed;
     if (all) {
-      lots_[index].set_lock(times);
+      lot.set_lock(times);
     } else if (rest_is_renewed) {
       leave_behind(index, from, times);
     } else if (offsets != 0) {  // the application may have acknowledged them meanwhile
@@ -102,38 +100,41 @@ class Renewal {
     return offsets;
   }
   int64_t range_begin(uint32_t index) const {
-    for (uint32_t i = acks_.head(lots_[index].partition); i != kNoAck; i = acks_.next(i)) {
+    const Lot& lot = lots_[index];
+    for (uint32_t i = acks_.head(lot.partition); i != kNoAck; i = acks_.next(i)) {
       const AckSlot& ack = acks_.slot(i);
       if (ack.lot == index && !ack.record && ack.state == AckState::renew_in_flight) {
-        return ack.first <= lots_[index].last ? ack.first : INT64_MAX;  // it may be given up
+        return ack.first <= lot.last ? ack.first : INT64_MAX;  // it may be given up
       }
     }
     return INT64_MAX;
   }
-  void no_row(uint32_t index, const LockTimes& times) {
-    lots_[index].lock_max = later(lots_[index].lock_max, times.max);
+  static void no_row(Lot& lot, const LockTimes& times) {
+    lot.lock_max = later(lot.lock_max, times.max);
   }
   // The rest of the lot was renewed, and perhaps records before it; the others go to a lot with the
   // old times.
   void leave_behind(uint32_t index, int64_t from, const LockTimes& times) {
     const uint32_t beside = lots_.add_beside(index);
-    if (beside == kNoLot) return no_row(index, times);
-    for (uint32_t i = acks_.head(lots_[index].partition); i != kNoAck; i = acks_.next(i)) {
+    Lot& lot = lots_[index];
+    if (beside == kNoLot) return no_row(lot, times);
+    for (uint32_t i = acks_.head(lot.partition); i != kNoAck; i = acks_.next(i)) {
       const AckSlot& ack = acks_.slot(i);
       const bool stays = ack.state == AckState::renew_in_flight || ack.first >= from;
       if (ack.lot == index && !stays) move(i, beside);
     }
-    lots_[index].set_lock(times);
+    lot.set_lock(times);
   }
   // Only records were renewed: they go to a lot with the new times, one for the whole answer as
   // long as their delivery counts are the same.
   void move_renewed(uint32_t index, const LockTimes& times, uint32_t& later_lot) {
-    for (uint32_t i = acks_.head(lots_[index].partition); i != kNoAck; i = acks_.next(i)) {
+    Lot& lot = lots_[index];
+    for (uint32_t i = acks_.head(lot.partition); i != kNoAck; i = acks_.next(i)) {
       const AckSlot& ack = acks_.slot(i);
       if (ack.lot != index || ack.state != AckState::renew_in_flight || !ack.record) continue;
-      if (!fits(later_lot, index)) {
+      if (later_lot == kNoLot || lots_[later_lot].delivery_count != lot.delivery_count) {
         const uint32_t beside = lots_.add_beside(index);
-        if (beside == kNoLot) return no_row(index, times);
+        if (beside == kNoLot) return no_row(lot, times);
         later_lot = beside;
         lots_[later_lot].set_lock(times);
       }
@@ -141,35 +142,31 @@ class Renewal {
       move(i, later_lot);
     }
   }
-  bool fits(uint32_t later_lot, uint32_t from) const {
-    return later_lot != kNoLot && lots_[later_lot].delivery_count == lots_[from].delivery_count;
-  }
   void move(uint32_t slot, uint32_t to) {
     const int64_t last = acks_.slot(slot).last();
     acks_.move(slot, to);
-    if (last <= lots_[to].last) return;
-    lots_[to].last = last;
-    lots_[to].cursor = lots_[to].walked = last + 1;
+    Lot& lot = lots_[to];
+    if (last <= lot.last) return;
+    lot.last = last;
+    lot.cursor = lot.walked = last + 1;
   }
   // Records are with the application again; the slot of the range is free.
   void end_slots(uint32_t index) {
     const uint32_t partition = lots_[index].partition;
-    const auto ended = [&](const AckSlot& ack) {
-      return ack.lot == index && ack.state == AckState::renew_in_flight;
-    };
     for (uint32_t i = acks_.head(partition); i != kNoAck; i = acks_.next(i)) {
-      if (acks_.slot(i).record && ended(acks_.slot(i))) acks_.mark_held(i);
+      const AckSlot& ack = acks_.slot(i);
+      if (ack.lot != index || ack.state != AckState::renew_in_flight || !ack.record) continue;
+      acks_.mark_held(i);
     }
-    static_cast<void>(acks_.settle(partition, ended, {}));
+    drop_ranges(partition, AckState::renew_in_flight, kAllLinks, index);
   }
-  void drop_ranges(uint32_t partition, uint32_t link) {
-    static_cast<void>(acks_.settle(
-        partition,
-        [&](const AckSlot& ack) {
-          return !ack.record && ack.state == AckState::renew_in_flight &&
-                 lots_[ack.lot].link == link;
-        },
-        {}));
+  void drop_ranges(uint32_t partition, AckState state, uint32_t link, uint32_t lot = kNoLot) {
+    AckChoice choice;
+    choice.states = AckChoice::bit(state);
+    choice.ranges_only = true;
+    choice.link = link;
+    choice.lot = lot;
+    static_cast<void>(acks_.settle(partition, choice));
   }
 
   Lots& lots_;

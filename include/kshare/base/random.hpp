@@ -25,23 +25,26 @@ class Random {
 
   // Evenly spread over [0, bound); bound > 0. The bias of the modulo is of no consequence for
   // jitter.
-  uint32_t below(uint32_t bound) { return static_cast<uint32_t>((next() >> 32) % bound); }
+  uint32_t below(uint32_t bound) { return static_cast<uint32_t>(next() >> 32) % bound; }
 
  private:
   uint64_t state_ = 0;
 };
 
 // Exponential back-off: base, 2 base, 4 base, ... up to max (KIP-580).
-inline uint64_t even_backoff_ms(uint32_t attempt, uint32_t base_ms, uint32_t max_ms) {
-  uint64_t delay = base_ms;
-  for (uint32_t i = 0; i < attempt && delay < max_ms; ++i) delay *= 2;
-  return delay > max_ms ? max_ms : delay;
+inline uint32_t even_backoff_ms(uint32_t attempt, uint32_t base_ms, uint32_t max_ms) {
+  uint32_t delay = base_ms < max_ms ? base_ms : max_ms;
+  for (uint32_t i = 0; i < attempt && delay < max_ms; ++i) {
+    delay = delay > max_ms / 2 ? max_ms : delay * 2;
+  }
+  return delay;
 }
 // The same with a jitter of 20 %.
 inline int64_t backoff_ms(uint32_t attempt, uint32_t base_ms, uint32_t max_ms, Random& random) {
-  const uint64_t delay = even_backoff_ms(attempt, base_ms, max_ms);
-  const auto tenths = static_cast<uint64_t>(80 + random.below(41));
-  return static_cast<int64_t>(delay * tenths / 100);
+  const uint32_t delay = even_backoff_ms(attempt, base_ms, max_ms);
+  const uint32_t percent = 80 + random.below(41);
+  // delay * percent / 100, without a division of 64 bits.
+  return static_cast<int64_t>(uint64_t{delay / 100} * percent + delay % 100 * percent / 100);
 }
 
 }  // namespace kshare

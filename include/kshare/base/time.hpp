@@ -13,7 +13,8 @@ namespace kshare {
 
 // Whole numbers go through registers, where an Instant that is returned goes through memory.
 __attribute__((noinline)) constexpr int64_t add_saturated(int64_t a, int64_t b) {
-  return b > 0 && a > INT64_MAX - b ? INT64_MAX : a + b;
+  int64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
 
 struct Instant {

@@ -14,9 +14,9 @@
 namespace kshare {
 namespace demand {
 
-inline constexpr int64_t kWaitMsMin = 10;     // less would be a loop
-inline constexpr int64_t kLockMsMin = 1000;   // the shortest lock that a broker can be given
-inline constexpr int64_t kShortWaitMs = 100;  // of a long poll while something waits behind it
+inline constexpr int32_t kWaitMsMin = 10;     // less would be a loop
+inline constexpr int32_t kLockMsMin = 1000;   // the shortest lock that a broker can be given
+inline constexpr int32_t kShortWaitMs = 100;  // of a long poll while something waits behind it
 
 // The lot of this link whose bytes should be read again first: the one whose lock ends first.
 inline uint32_t oldest_missing(uint32_t link, const Tables& tables) {
@@ -79,15 +79,15 @@ inline FetchSize fetch_size(uint32_t link, bool strict, bool can_limit, const Ta
 // A lock counts from when its fetch was sent, for all we know: what comes at the end of a long wait
 // must have most of it left. Until an answer has told the lock, it may be the shortest there is.
 inline int32_t max_wait(uint32_t link, bool crowded, const Tables& tables) {
-  const int64_t lock_ms = tables.lock_ms > 0 ? tables.lock_ms : kLockMsMin;
-  int64_t wait_ms = tables.shared.options.fetch_max_wait_ms;
+  const int32_t lock_ms = tables.lock_ms > 0 ? tables.lock_ms : kLockMsMin;
+  int32_t wait_ms = tables.shared.options.fetch_max_wait_ms;
   const bool outstanding = tables.has_lots(link);
   if (outstanding || tables.slot_starved || crowded) {
     if (wait_ms > kShortWaitMs) wait_ms = kShortWaitMs;
     if (outstanding && wait_ms > lock_ms / 10) wait_ms = lock_ms / 10;
   }
   if (wait_ms > lock_ms / 4) wait_ms = lock_ms / 4;
-  return static_cast<int32_t>(wait_ms < kWaitMsMin ? kWaitMsMin : wait_ms);
+  return wait_ms < kWaitMsMin ? kWaitMsMin : wait_ms;
 }
 
 }  // namespace demand

@@ -69,7 +69,7 @@ class Handout {
         tables.store.skip(slot, item);
         continue;
       }
-      if (item.first > lot.cursor && !gap(tables, lot_index, item.first - 1)) return Step::blocked;
+      if (!gap(tables, lot_index, lot, item.first)) return Step::blocked;
       if (item.chunk.kind != ChunkKind::records) {
         if (!refuse(tables, lot_index, item)) return Step::blocked;
         if (item.last < lot.walked) tables.store.skip(slot, item);
@@ -83,7 +83,7 @@ class Handout {
       if (hand_out(tables, lot_index, slot, item, *record)) return Step::record;
       if (lot.cursor >= lot.walked) break;
     }
-    if (lot.cursor < lot.walked && !gap(tables, lot_index, lot.walked - 1)) return Step::blocked;
+    if (!gap(tables, lot_index, lot, lot.walked)) return Step::blocked;
     leave(tables, lot_index);
     return Step::empty;
   }
@@ -104,9 +104,10 @@ class Handout {
     return false;
   }
 
-  // Offsets from the cursor to `last` hold no record.
-  static bool gap(Tables& tables, uint32_t lot_index, int64_t last) {
-    return tables.acks.settle_range(lot_index, tables.lots[lot_index].cursor, last, kAckGap);
+  // Offsets from the cursor to `end` hold no record.
+  static bool gap(Tables& tables, uint32_t lot_index, Lot& lot, int64_t end) {
+    return lot.cursor >= end ||
+           tables.acks.settle_range(lot_index, lot.cursor, end - 1, kAckGap);
   }
 
   static bool refuse(Tables& tables, uint32_t lot_index, const StoreItem& item) {
@@ -144,7 +145,7 @@ class Handout {
       return false;
     }
     const PartitionRow& row = tables.topology.partition(lot.partition);
-    record.topic = tables.topology.topic_name(lot.partition);
+    record.topic = tables.topology.name(row.topic);
     record.topic_id = tables.topology.topic(row.topic).id;
     record.partition = row.index;
     record.leader_epoch = item.chunk.leader_epoch;
@@ -166,10 +167,8 @@ class Handout {
 
   // The lot's stretch in its slot is through.
   static void leave(Tables& tables, uint32_t lot_index) {
-    const uint32_t slot = tables.lots[lot_index].slot;
-    tables.lots.leave_slot(tables.store, lot_index);
+    tables.leave_slot(lot_index);
     static_cast<void>(tables.lots.free_if_done(lot_index));
-    static_cast<void>(tables.store.free_if_done(slot));
   }
 };
 

@@ -21,8 +21,7 @@
 #include "kshare/core/session.hpp"
 #include "kshare/core/tables.hpp"
 #include "kshare/message/fetch.hpp"
-#include "kshare/message/share_acknowledge.hpp"
-#include "kshare/message/share_fetch.hpp"
+#include "kshare/message/share_answer.hpp"
 #include "kshare/record/walker.hpp"
 
 namespace kshare {
@@ -47,12 +46,12 @@ class Intake {
   // ---- A request leaves; `slot` is reserved for its records, or kNoSlot.
   void begin_share_fetch(uint32_t slot, Tables& tables) {
     begin(slot);
-    decoder_.share_fetch.begin(tables.shared.sink());
+    decoder_.share.begin_fetch(tables.shared.sink());
   }
   void begin_acknowledge(int16_t version, AckKind kind, Tables& tables) {
     begin(kNoSlot);
     renews_ = kind == AckKind::renewal;
-    decoder_.acknowledge.begin(version, tables.shared.sink());
+    decoder_.share.begin_acknowledge(version, tables.shared.sink());
   }
   void begin_reread(uint32_t slot, uint32_t row, int64_t from) {
     begin(slot);
@@ -64,8 +63,8 @@ class Intake {
   // ---- Bytes have come. True at the end of the answer.
   bool read(Link& link, Tables& tables, Instant now) {
     switch (link.request()) {
-      case Api::share_fetch: return read_share_fetch(link, tables, now);
-      case Api::share_acknowledge: return read_acknowledge(link, tables, now);
+      case Api::share_fetch:
+      case Api::share_acknowledge: return read_share(link, tables, now);
       case Api::fetch: return read_again(link, tables, now);
       case Api::metadata:
       case Api::find_coordinator:
@@ -95,9 +94,8 @@ class Intake {
 
  private:
   union Decoder {
-    Decoder() : share_fetch() {}
-    ShareFetchDecoder share_fetch;
-    ShareAcknowledgeDecoder acknowledge;
+    Decoder() : share() {}
+    ShareAnswerDecoder share;
     FetchDecoder fetch;
   };
 
@@ -117,41 +115,38 @@ class Intake {
     return !walking_;
   }
 
-  // ---- ShareFetch.
-  bool read_share_fetch(Link& link, Tables& tables, Instant now) {
-    ShareFetchDecoder& answer = decoder_.share_fetch;
-    Reader& in = link.reader();
+  // ---- ShareFetch and ShareAcknowledge.
+  bool read_share(Link& link, Tables& tables, Instant now) {
+    ShareAnswerDecoder& answer = decoder_.share;
     if (!walk(link, tables, now)) return false;
     for (;;) {
-      switch (answer.next(in)) {
-        case ShareFetchDecoder::Item::none: return false;
-        case ShareFetchDecoder::Item::head:
-          on_head(answer.error(), answer.throttle_ms(), answer.lock_timeout_ms(), answer.words(),
-                  tables);
+      switch (answer.next(link.reader())) {
+        case ShareAnswerDecoder::Item::none: return false;
+        case ShareAnswerDecoder::Item::head: on_head(answer, tables); break;
+        case ShareAnswerDecoder::Item::partition:
+          if (link.request() == Api::share_fetch) on_partition(answer.partition(), tables, now);
+          else on_acknowledged(answer.partition(), link, tables, now);
           break;
-        case ShareFetchDecoder::Item::partition:
-          on_partition(answer.partition(), tables, now);
-          break;
-        case ShareFetchDecoder::Item::records:
+        case ShareAnswerDecoder::Item::records:
           begin_walk(answer.records_bytes(), tables);
           if (!walk(link, tables, now)) return false;
           break;
-        case ShareFetchDecoder::Item::acquired:
+        case ShareAnswerDecoder::Item::acquired:
           on_acquired(answer.acquired(), link, tables);
           break;
-        case ShareFetchDecoder::Item::partition_end: end_partition(tables); break;
-        case ShareFetchDecoder::Item::node: tables.note_node(answer.node()); break;
-        case ShareFetchDecoder::Item::end: return finish(link, tables, now);
+        case ShareAnswerDecoder::Item::partition_end: end_partition(tables); break;
+        case ShareAnswerDecoder::Item::node: tables.note_node(answer.node()); break;
+        case ShareAnswerDecoder::Item::end: return finish(link, tables, now);
       }
     }
   }
 
-  void on_head(int16_t error, int32_t throttle_ms, int32_t lock_ms, const TextSink& words,
-               Tables& tables) {
-    error_ = error;
-    throttle_ms_ = throttle_ms;
-    if (error == kafka::kNone && lock_ms > 0) tables.lock_ms = lock_ms;
-    tables.shared.said(words);
+  void on_head(const ShareAnswerDecoder& answer, Tables& tables) {
+    error_ = answer.error();
+    throttle_ms_ = answer.throttle_ms();
+    const int32_t lock_ms = answer.lock_timeout_ms();
+    if (error_ == kafka::kNone && lock_ms > 0) tables.lock_ms = lock_ms;
+    tables.shared.said(answer.words());
   }
 
   void on_partition(const SharePartition& part, Tables& tables, Instant now) {
@@ -159,37 +154,38 @@ class Intake {
     walked_ = false;
     lot_ = kNoLot;
     if (row_ == kNoRow) return;
+    PartitionRow& row = tables.topology.partition(row_);
     mark_ = slot_ == kNoSlot ? 0 : tables.store.slot(slot_).used;
     if (error_ == kafka::kNone) tables.resolve(row_, link_, part.ack_error, now);
     if (kafka::is_evicted(part.ack_error)) tables.acks_evicted(row_, link_, now);
     if (part.error != kafka::kNone) {
       saw_data_ = leaders_changed_ = true;  // every error is a reason to look at the metadata again
       tables.partition_failed(row_, link_, part, now);
-    } else if (now >= tables.topology.partition(row_).retry_at) {  // else it was only acknowledged
-      tables.topology.partition(row_).attempts = 0;
-      tables.topology.partition(row_).told = 0;
+    } else if (now >= row.retry_at) {  // else it was only acknowledged
+      row.attempts = 0;
+      row.told = 0;
     }
     // Records of a partition that is not in the session are for nobody: its row may go any time.
-    if ((tables.topology.partition(row_).sessions & (1u << link_)) == 0) row_ = kNoRow;
+    if ((row.sessions & (1u << link_)) == 0) row_ = kNoRow;
   }
 
   void begin_walk(uint32_t bytes, Tables& tables) {
     walking_ = true;
     if (row_ == kNoRow || slot_ == kNoSlot) return walker_.begin_discard(bytes);
-    WalkPlan plan = plan_for(tables);
+    WalkPlan plan;
     plan.hint = tables.topology.partition(row_).hint;
     plan.wanted = Wanted::from(0);
-    walker_.begin(plan, bytes);
-    walked_ = true;
+    start(plan, bytes, tables);
     covered_to_ = limit_ = INT64_MIN;
   }
-  WalkPlan plan_for(const Tables& tables) const {
-    WalkPlan plan;
+  // With what is the same for all walks.
+  void start(WalkPlan& plan, uint32_t bytes, const Tables& tables) {
     plan.partition = static_cast<uint16_t>(row_);
     plan.slot = slot_;
     plan.check_crcs = tables.shared.options.check_crcs;
     plan.codecs = tables.shared.options.codecs;
-    return plan;
+    walker_.begin(plan, bytes);
+    walked_ = true;
   }
 
   void on_acquired(const AcquiredRecords& range, Link& link, Tables& tables) {
@@ -219,13 +215,15 @@ class Intake {
   // A lot of its own, or the lot before goes on. False: no row is free.
   bool take_range(const AcquiredRecords& range, int64_t walk_first, int64_t walk_end, Link& link,
                   Tables& tables) {
-    if (lot_ != kNoLot && range.first == tables.lots[lot_].last + 1 &&
-        range.delivery_count == tables.lots[lot_].delivery_count &&
-        range.last - tables.lots[lot_].first < INT32_MAX) {
-      lot_ = tables.lots.extend(tables.store, lot_, range.last, walk_first, walk_end, slot_);
-      return true;
+    if (lot_ != kNoLot) {
+      const Lot& before = tables.lots[lot_];
+      if (range.first == before.last + 1 && range.delivery_count == before.delivery_count &&
+          range.last - before.first < INT32_MAX) {
+        lot_ = tables.lots.extend(tables.store, lot_, range.last, walk_first, walk_end, slot_);
+        return true;
+      }
+      ++fragments_;
     }
-    if (lot_ != kNoLot) ++fragments_;
     lot_ = tables.lots.add(row_, link_, range.first, range.last);
     if (lot_ == kNoLot) return false;
     Lot& lot = tables.lots[lot_];
@@ -245,14 +243,26 @@ class Intake {
   void end_partition(Tables& tables) {
     if (row_ == kNoRow || slot_ == kNoSlot || !walked_) return;
     if (covered_to_ >= walker_.walk_end()) return;  // all of it was acquired
-    uint32_t lot = tables.store.slot(slot_).lots_head - 1u;
+    uint32_t at = tables.store.slot(slot_).lots_head;
     tables.store.trim(slot_, mark_, [&](int64_t offset) {
-      while (lot != kNoLot && (tables.lots[lot].partition != row_ ||
-                               tables.lots[lot].walked <= offset)) {
-        lot = tables.lots[lot].next_in_slot - 1u;
+      while (at != 0) {
+        const Lot& lot = tables.lots[at - 1u];
+        if (lot.partition == row_ && lot.walked > offset) return offset >= lot.cursor;
+        at = lot.next_in_slot;
       }
-      return lot != kNoLot && offset >= tables.lots[lot].cursor;
+      return false;
     });
+  }
+
+  void on_acknowledged(const SharePartition& part, const Link& link, Tables& tables, Instant now) {
+    row_ = tables.topology.find_partition(part.topic_id, part.index);
+    if (row_ == kNoRow || error_ != kafka::kNone) return;
+    resolve(row_, part.error, lock_times(link, tables), tables, now);
+    if (kafka::is_evicted(part.error)) tables.acks_evicted(row_, link_, now);
+    if (kafka::names_a_leader(part.error)) {
+      tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
+    }
+    if (part.error != kafka::kNone) leaders_changed_ = true;
   }
 
   // Acks that the answer did not mention have failed; unless the broker broke down over them.
@@ -272,43 +282,17 @@ class Intake {
     else tables.resolve(row, link_, error, now);
   }
 
-  // ---- ShareAcknowledge.
-  bool read_acknowledge(Link& link, Tables& tables, Instant now) {
-    ShareAcknowledgeDecoder& answer = decoder_.acknowledge;
-    for (;;) {
-      switch (answer.next(link.reader())) {
-        case ShareAcknowledgeDecoder::Item::none: return false;
-        case ShareAcknowledgeDecoder::Item::head:
-          on_head(answer.error(), answer.throttle_ms(), answer.lock_timeout_ms(), answer.words(),
-                  tables);
-          break;
-        case ShareAcknowledgeDecoder::Item::partition: {
-          const SharePartition& part = answer.partition();
-          row_ = tables.topology.find_partition(part.topic_id, part.index);
-          if (row_ == kNoRow || error_ != kafka::kNone) break;
-          resolve(row_, part.error, lock_times(link, tables), tables, now);
-          if (kafka::is_evicted(part.error)) tables.acks_evicted(row_, link_, now);
-          if (kafka::names_a_leader(part.error)) {
-            tables.follow_leader(row_, link_, part.leader_id, part.leader_epoch);
-          }
-          if (part.error != kafka::kNone) leaders_changed_ = true;
-          break;
-        }
-        case ShareAcknowledgeDecoder::Item::node: tables.note_node(answer.node()); break;
-        case ShareAcknowledgeDecoder::Item::end: return finish(link, tables, now);
-      }
-    }
-  }
-
   // ---- Fetch: the bytes of what is acquired already.
   static bool next_missing(const void* context, int64_t at, int64_t& first, int64_t& last) {
     const auto& self = *static_cast<const Intake*>(context);
     const Lots& lots = *self.lots_;
     if (at < self.from_) at = self.from_;  // what lies below would take the room of what is walked
     const uint32_t index = lots.first_missing(self.row_, self.link_, at);
-    if (index == kNoLot || lots[index].walked >= self.limit_) return false;
-    first = lots[index].walked < self.from_ ? self.from_ : lots[index].walked;
-    last = lots[index].last;
+    if (index == kNoLot) return false;
+    const Lot& lot = lots[index];
+    if (lot.walked >= self.limit_) return false;
+    first = later_of(lot.walked, self.from_);
+    last = lot.last;
     return true;
   }
 
@@ -334,11 +318,11 @@ class Intake {
           if (walked_) {
             lots_ = &tables.lots;
             limit_ = lots_->walk_limit(row_, link_, from_);
-            WalkPlan plan = plan_for(tables);
+            WalkPlan plan;
             plan.from = from_;
             plan.from_exact = true;
             plan.wanted = Wanted::ranges(next_missing, this);
-            walker_.begin(plan, answer.records_bytes());
+            start(plan, answer.records_bytes(), tables);
           } else {
             walker_.begin_discard(answer.records_bytes());
           }
@@ -373,26 +357,27 @@ class Intake {
     }
   }
 
-  Decoder decoder_{};
-  Walker walker_{};
-  const Lots* lots_ = nullptr;
-  int64_t from_ = 0;
-  int64_t covered_to_ = 0;  // acquired without a hole from the walk's beginning to here
-  int64_t limit_ = 0;       // behind the range acquired last; reading again: Lots::walk_limit()
+  // What is used most stands first: near fields take shorter instructions on some CPUs.
   uint32_t slot_ = kNoSlot;
   uint32_t row_ = kNoRow;
-  uint32_t mark_ = 0;
-  uint32_t surplus_ = 0;
-  uint32_t fragments_ = 0;
   uint32_t lot_ = kNoLot;  // of the range acquired last
-  int32_t throttle_ms_ = 0;
-  int16_t error_ = 0;
+  uint32_t mark_ = 0;
   uint8_t link_ = 0;
   bool saw_data_ = false;
   bool walking_ = false;
   bool walked_ = false;
   bool leaders_changed_ = false;
   bool renews_ = false;  // the request carries renewals, and nothing else
+  int16_t error_ = 0;
+  int32_t throttle_ms_ = 0;
+  uint32_t surplus_ = 0;
+  uint32_t fragments_ = 0;
+  const Lots* lots_ = nullptr;
+  int64_t from_ = 0;
+  int64_t covered_to_ = 0;  // acquired without a hole from the walk's beginning to here
+  int64_t limit_ = 0;       // behind the range acquired last; reading again: Lots::walk_limit()
+  Decoder decoder_{};
+  Walker walker_{};
 };
 
 }  // namespace kshare

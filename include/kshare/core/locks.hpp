@@ -70,7 +70,7 @@ class Locks {
   }
 
  private:
-  static constexpr int64_t kAgainMs = 50;
+  static constexpr uint32_t kAgainMs = 50;
 
   // A lot that is due already is looked at again at `again`, however many others are due before.
   void plan(Tables& tables, Instant now, Instant again) {
@@ -81,19 +81,19 @@ class Locks {
       if (!lot.used) continue;
       tables.renewing = tables.renewing || lot.renew;
       const Instant look = next_look(lot, tables, now);
-      due_at_ = earlier(due_at_, look > now ? look : again);
+      due_at_ = earlier(due_at_, {look > now ? look.ms : again.ms});
     }
   }
-  static int64_t again_ms(const Tables& tables) {
-    return tables.lock_ms / 20 < kAgainMs ? kAgainMs : tables.lock_ms / 20;
+  static uint32_t again_ms(const Tables& tables) {
+    return tables.lock_part(20) < kAgainMs ? kAgainMs : tables.lock_part(20);
   }
   static Instant half(const Lot& lot, const Tables& tables) {
-    return {lot.lock_min.ms - tables.lock_ms / 2};
+    return {lot.lock_min.ms - tables.lock_part(2)};
   }
   // For half a lock, and half of the first one is gone.
   bool nobody_takes(const Lot& lot, const Tables& tables, Instant now) const {
     const bool had_half = lot.renewed || now >= half(lot, tables);
-    return !asked_ && had_half && now - idle_since_ >= tables.lock_ms / 2;
+    return !asked_ && had_half && now - idle_since_ >= tables.lock_part(2);
   }
   // A link that is wanted for another leader, or whose session is to end, holds nothing longer than
   // it must.
@@ -107,19 +107,23 @@ class Locks {
     if (!lot.owes()) return lot.lock_max;
     const Instant middle = half(lot, tables);
     const Instant too_late = tables.too_late_at(lot);
-    if (now < middle) {
-      const Instant idle = (asked_ ? now : idle_since_) + tables.lock_ms / 2;
-      return earlier(earlier(middle, too_late), lot.renewed ? later(idle, now + 1) : kNever);
+    if (now >= too_late) return too_late;
+    const Instant asked = {asked_ ? now.ms : idle_since_.ms};
+    const Instant idle = asked + tables.lock_part(2);
+    const Instant soon = now + 1;
+    if (now < middle) return lot.renewed ? earlier(middle, later(idle, soon)) : middle;
+    Instant look = {asked_ ? too_late.ms : idle.ms};
+    if (lot.renew) {
+      const Instant awaited = tables.renewal_awaited_until(lot);
+      if (now < awaited) look = earlier(look, awaited);
+    } else if (can_renew(lot, tables)) {
+      // It could not be renewed when half was gone; or it was, but no row was free for the new
+      // time. On a grid: answers come and go, and each plans anew.
+      Instant again = middle;
+      while (again < soon) again.ms += again_ms(tables);
+      look = earlier(look, again);
     }
-    Instant look = asked_ ? kNever : idle_since_ + tables.lock_ms / 2;
-    const Instant awaited = tables.renewal_awaited_until(lot);
-    if (lot.renew && now < awaited) look = earlier(look, awaited);
-    // It could not be renewed when half was gone; or it was, but no row was free for the new time.
-    // On a grid: answers come and go, and each plans anew.
-    const int64_t grid = again_ms(tables);
-    const Instant again = middle + ((now - middle) / grid + 1) * grid;
-    if (!lot.renew && can_renew(lot, tables)) look = earlier(look, again);
-    return earlier(too_late, later(look, now + 1));
+    return earlier(too_late, later(look, soon));
   }
 
   Span<Peer> peers_{};

@@ -97,8 +97,9 @@ class Session {
         static_cast<int8_t>(size.strict ? AcquireMode::record_limit : options.acquire_mode);
     encode_share_fetch_head(out, version, head);
     kind_ = AckKind::terminal;
-    write_topics(out, tables, node, true, is_open(), now);
-    write_forgotten(out, tables, node, now);
+    write_topics(out, tables, {node, true, is_open(), false, now});
+    end_listing(tables, true);
+    write_topics(out, tables, {node, false, false, true, now});  // ForgottenTopicsData
     out.no_tags();
   }
   void encode_acknowledge(Writer& out, int16_t version, Tables& tables, AckKind kind, bool final,
@@ -110,10 +111,8 @@ class Session {
     head.renew = kind == AckKind::renewal;
     kind_ = kind;
     encode_share_acknowledge_head(out, version, head);
-    write_topics(out, tables, kNoNode, false, true, now);
-    for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
-      tables.topology.partition(i).ack_listed = false;
-    }
+    write_topics(out, tables, {kNoNode, false, true, false, now});
+    end_listing(tables, false);
     out.no_tags();
     final_ = final;
   }
@@ -155,8 +154,16 @@ class Session {
     }
   }
 
-  void write_topics(Writer& out, Tables& tables, int32_t node, bool adding, bool acking,
-                    Instant now) {
+  // Which partitions a list in a request is to have, those of which node.
+  struct Wish {
+    int32_t node;
+    bool adding;
+    bool acking;
+    bool forgetting;  // instead
+    Instant now;
+  };
+
+  void write_topics(Writer& out, Tables& tables, const Wish& wish) {
     const uint32_t topics = out.begin_array();
     uint32_t topic_count = 0;
     bool full = false;
@@ -169,8 +176,8 @@ class Session {
       for (uint32_t p = 0; p < tables.topology.partition_count() && !full; ++p) {
         PartitionRow& row = tables.topology.partition(p);
         if (!row.used || row.topic != t) continue;
-        const bool add = adding && !contains(row) && wanted(row, node, now);
-        const int written = write_partition(out, tables, p, add, acking, now);
+        const int written = wish.forgetting ? write_forgotten(out, row, wish)
+                                            : write_partition(out, tables, p, wish);
         full = written < 0 || count + 1 == Writer::kArrayMax;
         if (written > 0) ++count;
       }
@@ -186,10 +193,12 @@ class Session {
     out.end_array(topics, topic_count);
   }
   // 1: written, 0: nothing to write, -1: no room.
-  int write_partition(Writer& out, Tables& tables, uint32_t p, bool add, bool acking, Instant now) {
+  int write_partition(Writer& out, Tables& tables, uint32_t p, const Wish& wish) {
     PartitionRow& row = tables.topology.partition(p);
+    const bool add = wish.adding && !contains(row) && wanted(row, wish.node, wish.now);
     AckClass its = AckClass::sound;
-    const bool has = acking && AckBatchWriter::first_class(tables.acks, kind_, p, link_, now, its);
+    const bool has = wish.acking && AckBatchWriter::first_class(tables.acks, kind_, p, link_,
+                                                                wish.now, its);
     if (!add && !has) return 0;
     const uint32_t start = out.size();
     if (!out.has_room(kRoomBehind + kPartitionBytes)) return -1;
@@ -197,7 +206,7 @@ class Session {
     uint32_t batches = 0;
     if (has) {
       AckBatchWriter writer{tables.acks, kind_, out, kRoomBehind};
-      batches = writer.write(p, link_, its, now);  // AcknowledgementBatches
+      batches = writer.write(p, link_, its, wish.now);  // AcknowledgementBatches
     } else {
       out.empty_array();
     }
@@ -213,35 +222,19 @@ class Session {
     }
     return 1;
   }
-
-  void write_forgotten(Writer& out, Tables& tables, int32_t node, Instant now) {
-    const uint32_t topics = out.begin_array();
-    uint32_t topic_count = 0;
-    for (uint32_t t = 0; t < tables.topology.topic_count(); ++t) {
-      if (!tables.topology.topic(t).used || topic_count == Writer::kArrayMax) continue;
-      const uint32_t start = out.size();
-      out.uuid(tables.topology.topic(t).id);  // TopicId
-      const uint32_t partitions = out.begin_array();
-      uint32_t count = 0;
-      for (uint32_t p = 0; p < tables.topology.partition_count(); ++p) {
-        PartitionRow& row = tables.topology.partition(p);
-        if (!row.used || row.topic != t || count == Writer::kArrayMax) continue;
-        if (row.ack_listed) row.sessions |= bit();  // listing it for its acks has added it
-        row.ack_listed = false;
-        if (!contains(row) || wanted(row, node, now) || !out.has_room(4 + 3)) continue;
-        out.i32(row.index);  // Partitions
-        row.sessions &= ~bit();
-        ++count;
-      }
-      if (count == 0) {
-        out.rewind(start);
-        continue;
-      }
-      out.end_array(partitions, count);
-      out.no_tags();
-      ++topic_count;
+  void end_listing(Tables& tables, bool adds) {
+    for (uint32_t i = 0; i < tables.topology.partition_count(); ++i) {
+      PartitionRow& row = tables.topology.partition(i);
+      if (adds && row.ack_listed) row.sessions |= bit();  // listing it for its acks has added it
+      row.ack_listed = false;
     }
-    out.end_array(topics, topic_count);
+  }
+  int write_forgotten(Writer& out, PartitionRow& row, const Wish& wish) {
+    if (!contains(row) || wanted(row, wish.node, wish.now)) return 0;
+    if (!out.has_room(4 + 3)) return -1;
+    out.i32(row.index);  // Partitions
+    row.sessions &= ~bit();
+    return 1;
   }
 
   Instant retry_at_{};

@@ -15,13 +15,11 @@
 #include "kshare/ack/renewal.hpp"
 #include "kshare/core/shared.hpp"
 #include "kshare/core/topology.hpp"
-#include "kshare/message/share_fetch.hpp"
+#include "kshare/message/share_answer.hpp"
 #include "kshare/record/store.hpp"
 #include "kshare/wire/error_code.hpp"
 
 namespace kshare {
-
-inline constexpr uint32_t kAllLinks = UINT32_MAX;
 
 struct Tables {
   Shared shared{};
@@ -38,14 +36,17 @@ struct Tables {
   bool slot_starved = false; // a leader waits for a store slot: long polls must be short
   bool retry_acks = false;   // the answer just read wants acks again, after a back-off
 
+  // In milliseconds; unsigned divisions are shorter.
+  uint32_t lock_part(uint32_t parts) const { return static_cast<uint32_t>(lock_ms) / parts; }
+
   // From here on a lot's records are not handed out any more: lock.margin.ms before the end, a
   // quarter of the lock at most (a margin near the lock itself would leave no time for any record).
   Instant too_late_at(const Lot& lot) const {
-    const int64_t wanted = shared.options.lock_margin_ms;
-    return {lot.lock_min.ms - (wanted < lock_ms / 4 ? wanted : lock_ms / 4)};
+    const auto wanted = static_cast<uint32_t>(shared.options.lock_margin_ms);
+    return {lot.lock_min.ms - (wanted < lock_part(4) ? wanted : lock_part(4))};
   }
   // So long next() waits for a renewal: what takes most of a lock is too slow for what is left.
-  Instant renewal_awaited_until(const Lot& lot) const { return {lot.lock_min.ms - lock_ms / 4}; }
+  Instant renewal_awaited_until(const Lot& lot) const { return {lot.lock_min.ms - lock_part(4)}; }
 
   // An event about a partition; `row` names it.
   Event& tell(EventType type, uint32_t row, Status status = {}) {
@@ -101,9 +102,11 @@ struct Tables {
   // nothing of them was acquired anew.
   void return_to_pending(uint32_t row, uint32_t link, Instant now) {
     for (uint32_t i = acks.head(row); i != kNoAck; i = acks.next(i)) {
-      if (acks.slot(i).state != AckState::in_flight || acks.lot_of(i).link != link) continue;
-      if (acks.slot(i).last_flight) continue;
-      if (now < acks.lot_of(i).lock_max) acks.mark_pending(i);
+      const AckSlot& ack = acks.slot(i);
+      if (ack.state != AckState::in_flight || ack.last_flight) continue;
+      const Lot& lot = lots[ack.lot];
+      if (lot.link != link) continue;
+      if (now < lot.lock_max) acks.mark_pending(i);
       retry_acks = true;
     }
   }
@@ -123,29 +126,29 @@ struct Tables {
   // Nobody will be given the rest of this lot any more.
   void drop_undelivered(uint32_t lot_index) {
     Lot& lot = lots[lot_index];
-    const bool was_in_slot = lot.in_slot;
-    const uint32_t slot = lot.slot;
-    if (was_in_slot) lots.leave_slot(store, lot_index);
     lot.last = lot.cursor - 1;
+    leave_slot(lot_index);
     lot.walked = lot.cursor;
-    if (was_in_slot) static_cast<void>(store.free_if_done(slot));
   }
   // What the application holds of a lot is lost, what waits to be sent fails. Frees the lot unless
   // acks of it are in flight.
   void lose_lot(uint32_t lot_index, Status why) {
-    const uint32_t row = lots[lot_index].partition;
-    if (lots[lot_index].cursor <= lots[lot_index].last) {
-      shared.stats.expired += static_cast<uint64_t>(lots[lot_index].owed());
-    }
+    Lot& lot = lots[lot_index];
+    const uint32_t row = lot.partition;
+    if (lot.cursor <= lot.last) shared.stats.expired += static_cast<uint64_t>(lot.owed());
     drop_undelivered(lot_index);
-    lose(row, why, [&](const AckSlot& ack) { return ack.lot == lot_index; });
-    if (lots[lot_index].used) static_cast<void>(lots.free_if_done(lot_index));
+    AckChoice choice;
+    choice.states = kNotInFlight;
+    choice.lot = lot_index;
+    lose(row, why, choice);
+    if (lot.used) static_cast<void>(lots.free_if_done(lot_index));
   }
   // The same while a renewal is in flight: only what the application holds and has not renewed.
   void lose_not_renewing(uint32_t lot_index) {
-    lose(lots[lot_index].partition, {Errc::lock_lost, 0}, [&](const AckSlot& ack) {
-      return ack.lot == lot_index && ack.state == AckState::held;
-    });
+    AckChoice choice;
+    choice.states = AckChoice::bit(AckState::held);
+    choice.lot = lot_index;
+    lose(lots[lot_index].partition, {Errc::lock_lost, 0}, choice);
   }
   // A range was acquired anew: what we still believed to hold of it was lost in between.
   void supersede(uint32_t row, int64_t first, int64_t last) {
@@ -163,7 +166,11 @@ struct Tables {
     }
     if (!touched) return;
     acks.end_flights(row, first, last);
-    lose(row, {Errc::lock_lost, 0}, [&](const AckSlot& ack) { return ack.touches(first, last); });
+    AckChoice choice;
+    choice.states = kNotInFlight;
+    choice.first = first;
+    choice.last = last;
+    lose(row, {Errc::lock_lost, 0}, choice);
   }
 
   // The broker has put this partition out of its memory: what was not handed out is free there, and
@@ -172,9 +179,10 @@ struct Tables {
   void evicted(uint32_t row_index, uint32_t link) {
     for (uint32_t i = lots.head(row_index); i != kNoLot;) {
       const uint32_t next = lots.next(i);
-      if (lots[i].link == link) {
+      Lot& lot = lots[i];
+      if (lot.link == link) {
         drop_undelivered(i);
-        lots[i].doubtful = true;
+        lot.doubtful = true;
         static_cast<void>(lots.free_if_done(i));
       }
       i = next;
@@ -244,11 +252,12 @@ struct Tables {
   void back_off(PartitionRow& row, Instant now) const {
     // On a grid, so that many partitions in error are asked for again in few requests: a third of
     // the back-off to all of it from now.
-    const uint64_t wait =
+    const uint32_t wait =
         even_backoff_ms(row.attempts, static_cast<uint32_t>(shared.options.retry_backoff_ms),
                         static_cast<uint32_t>(shared.options.retry_backoff_max_ms));
-    const auto grid = static_cast<int64_t>(wait * 2 / 3 + 1);
-    row.retry_at.ms = ((now.ms + grid / 2) / grid + 1) * grid;
+    const uint32_t grid = wait * 2 / 3 + 1;
+    const int64_t middle = now.ms + grid / 2;  // its low half will do: the grid may begin anew
+    row.retry_at.ms = middle + (grid - static_cast<uint32_t>(middle) % grid);
     if (row.attempts < 16) ++row.attempts;
   }
 
@@ -260,9 +269,10 @@ struct Tables {
     }
     outcome_unknown(link, node, {Errc::disconnected, 0});
     for (uint32_t i = 0; i < lots.count(); ++i) {
-      if (!lots[i].used || lots[i].link != link) continue;
+      Lot& lot = lots[i];
+      if (!lot.used || lot.link != link) continue;
       give_back(i);
-      lots[i].doubtful = true;
+      lot.doubtful = true;
     }
   }
   // Nobody can tell what the broker has done of what is in flight.
@@ -281,11 +291,16 @@ struct Tables {
   // The rest of this lot is released as soon as ack slots are free.
   void give_back(uint32_t lot_index) {
     Lot& lot = lots[lot_index];
-    const bool was_in_slot = lot.in_slot;
-    const uint32_t slot = lot.slot;
-    if (was_in_slot) lots.leave_slot(store, lot_index);
+    leave_slot(lot_index);
     if (lot.cursor <= lot.last) lot.give_back = giving_back = true;
-    if (was_in_slot) static_cast<void>(store.free_if_done(slot));
+  }
+  // The lot leaves the order of its store slot, which may be free by it.
+  void leave_slot(uint32_t lot_index) {
+    const Lot& lot = lots[lot_index];
+    if (!lot.in_slot) return;
+    const uint32_t slot = lot.slot;
+    lots.leave_slot(store, lot_index);
+    static_cast<void>(store.free_if_done(slot));
   }
   // Turns what is given back into acks, as far as ack slots are free.
   void release_given_back() {
@@ -305,7 +320,8 @@ struct Tables {
   // True if some lot of `link` is not settled yet.
   bool has_lots(uint32_t link) const {
     for (uint32_t i = 0; i < lots.count(); ++i) {
-      if (lots[i].used && lots[i].link == link) return true;
+      const Lot& lot = lots[i];
+      if (lot.used && lot.link == link) return true;
     }
     return false;
   }
@@ -316,7 +332,8 @@ struct Tables {
     if (ack_part == 0) return free;
     int64_t room = int64_t{acks.count()} - ack_part;
     for (uint32_t i = 0; i < lots.count(); ++i) {
-      if (lots[i].used && lots[i].link == link) room -= lots[i].open;
+      const Lot& lot = lots[i];
+      if (lot.used && lot.link == link) room -= lot.open;
     }
     return room < free ? room : free;
   }
@@ -335,27 +352,21 @@ struct Tables {
   }
 
  private:
+  static constexpr uint32_t kNotInFlight = ~AckChoice::bit(AckState::in_flight);
+
   AckOutcome settle_in_flight(uint32_t row, uint32_t link, Status how) {
-    uint32_t lot = kNoLot;  // the one looked at last: its acks stand together
-    bool on_link = false;
-    const auto travels = [&](const AckSlot& ack) {
-      if (ack.state != AckState::in_flight) return false;
-      if (ack.lot != lot) on_link = lots[ack.lot].link == link;
-      lot = ack.lot;
-      return on_link;
-    };
-    return acks.settle(row, travels, how);
+    AckChoice choice;
+    choice.states = AckChoice::bit(AckState::in_flight);
+    choice.link = link;
+    return acks.settle(row, choice, how);
   }
-  template <typename Chosen>
-  void lose(uint32_t row, Status why, const Chosen& chosen) {
-    const auto sendable = [&](const AckSlot& ack) {
-      return ack.state != AckState::in_flight && chosen(ack);
+  void lose(uint32_t row, Status why, const AckChoice& choice) {
+    const auto tell_lost = [](void* context, const AckSlot& ack) {
+      Tables& self = *static_cast<Tables*>(context);
+      ++self.shared.stats.expired;
+      self.tell_range(EventType::lock_expired, self.lots[ack.lot].partition, ack.first, ack.first);
     };
-    const AckOutcome outcome = acks.lose(row, sendable, why, [&](const AckSlot& ack) {
-      ++shared.stats.expired;
-      tell_range(EventType::lock_expired, row, ack.first, ack.first);
-    });
-    count_failed(row, outcome, why);
+    count_failed(row, acks.lose(row, choice, why, {tell_lost, this}), why);
   }
 };
 

@@ -47,7 +47,8 @@ class ApiVersionsDecoder {
   enum class Item : uint8_t { none, range, feature, end };
 
   void begin(int16_t version) {
-    *this = ApiVersionsDecoder{};
+    at_ = At::head;  // the rest is set by the step that reads it
+    has_features_ = false;
     flexible_ = version >= 3;
   }
 
@@ -62,13 +63,16 @@ class ApiVersionsDecoder {
 
   Item next(Reader& in) {
     while (in.settle()) {
-      switch (at_) {
+      const At step = at_;
+      uint32_t none = 0;
+      uint32_t* left = &none;  // of these one is through
+      item_ = Item::none;
+      switch (step) {
         case At::head:
           error_ = in.i16();  // ErrorCode
           if (error_ == kafka::kUnsupportedVersion) flexible_ = false;
           left_ = flexible_ ? in.array(7) : in.u32();  // ApiKeys
-          if (!in.commit()) return Item::none;
-          if (left_ > in.frame_left() / 6) in.fail();  // version 0 has no array() to refuse it
+          if (left_ > in.step_left() / 6) in.fail();  // version 0 has no array() to refuse it
           at_ = At::range;
           break;
         case At::range:
@@ -80,13 +84,12 @@ class ApiVersionsDecoder {
           min_ = in.i16();  // MinVersion
           max_ = in.i16();  // MaxVersion
           if (flexible_) in.tags();
-          if (!in.commit()) return Item::none;
-          --left_;
-          return Item::range;
+          left = &left_;
+          item_ = Item::range;
+          break;
         case At::tail:
           static_cast<void>(in.i32());  // ThrottleTimeMs
           left_ = in.uvarint();         // tagged fields
-          if (!in.commit()) return Item::none;
           at_ = At::tag;
           break;
         case At::tag:
@@ -94,7 +97,8 @@ class ApiVersionsDecoder {
             at_ = At::end;
             break;
           }
-          if (!next_tag(in)) return Item::none;
+          left = &left_;
+          begin_tag(in);
           break;
         case At::features:
           if (features_left_ == 0) {
@@ -105,17 +109,22 @@ class ApiVersionsDecoder {
           feature_ = in.view(kTopicNameBytesMax);  // Name
           max_ = in.i16();                         // MaxVersionLevel
           static_cast<void>(in.i16());             // MinVersionLevel
-          if (!in.commit()) return Item::none;
           at_ = At::feature_tags;
-          return Item::feature;
+          item_ = Item::feature;
+          break;
         case At::feature_tags:
           in.tags();
-          if (!in.commit()) return Item::none;
-          --features_left_;
+          left = &features_left_;
           at_ = At::features;
           break;
         case At::end: return Item::end;
       }
+      if (!in.commit()) {
+        at_ = step;
+        return Item::none;
+      }
+      --*left;
+      if (item_ != Item::none) return item_;
     }
     return Item::none;
   }
@@ -125,37 +134,28 @@ class ApiVersionsDecoder {
   static constexpr uint32_t kFinalizedFeatures = 2;
 
   // A tagged field begins: the finalized features are read, others passed over.
-  bool next_tag(Reader& in) {
+  void begin_tag(Reader& in) {
     const uint32_t tag = in.uvarint();
     const uint32_t size = in.uvarint();
-    if (tag != kFinalizedFeatures) {
-      in.skip(size, 1);
-      if (!in.commit()) return false;
-      --left_;
-      return true;
-    }
-    const uint32_t before = in.frame_left();
-    const uint32_t head = in.step_bytes();
-    const uint32_t count = in.array(6);  // FinalizedFeatures
-    if (!in.commit()) return false;
-    if (size > before - head) in.fail();
-    features_end_ = before - head - size;
-    features_left_ = count;
+    if (tag != kFinalizedFeatures) return in.skip(size, 1);
+    const uint32_t before = in.step_left();
+    features_left_ = in.array(6);  // FinalizedFeatures
+    if (size > before) in.fail();
+    features_end_ = before - size;
     has_features_ = true;
-    --left_;
     at_ = At::features;
-    return true;
   }
 
-  std::string_view feature_{};
+  At at_ = At::head;
+  Item item_ = Item::none;
+  int16_t error_ = 0;
   uint32_t left_ = 0;
+  std::string_view feature_{};
   uint32_t features_left_ = 0;
   uint32_t features_end_ = 0;  // what is left of the frame behind them
-  int16_t error_ = 0;
   int16_t key_ = 0;
   int16_t min_ = 0;
   int16_t max_ = 0;
-  At at_ = At::head;
   bool flexible_ = true;
   bool has_features_ = false;
 };

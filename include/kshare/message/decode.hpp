@@ -5,8 +5,9 @@
 // Errors:      an item `none` means: more bytes are needed, or in.malformed().
 //
 // Each decoder is one switch in schema order. A case is a step (wire/reader.hpp): it reads one
-// element, commits it and names the step behind. Loops over arrays count down in the decoder, so a
-// huge answer costs no memory.
+// element, and says which step is behind it, which item is complete with it and which count goes
+// down by one; all of that holds once the step is committed, behind the switch. Loops over arrays
+// count down in the decoder, so a huge answer costs no memory.
 #ifndef KSHARE_MESSAGE_DECODE_HPP
 #define KSHARE_MESSAGE_DECODE_HPP
 
@@ -15,6 +16,9 @@
 #include "kshare/wire/reader.hpp"
 
 namespace kshare {
+
+inline constexpr uint32_t kHostBytesMax = 255;
+inline constexpr uint32_t kTopicNameBytesMax = 249;
 
 // Where a decoder puts the broker's own words.
 struct TextSink {
@@ -29,10 +33,13 @@ struct NodeEndpoint {
   int32_t node_id = -1;
   int32_t port = 0;
   std::string_view host;
-};
 
-inline constexpr uint32_t kHostBytesMax = 255;
-inline constexpr uint32_t kTopicNameBytesMax = 249;
+  void read_from(Reader& in) {
+    node_id = in.i32();
+    host = in.view(kHostBytesMax);
+    port = in.i32();
+  }
+};
 
 }  // namespace kshare
 

@@ -58,7 +58,7 @@ class FetchDecoder {
  public:
   enum class Item : uint8_t { none, head, partition, records, partition_end, end };
 
-  void begin() { *this = FetchDecoder{}; }
+  void begin() { at_ = At::head; }  // the rest is set by the step that reads it
 
   int32_t throttle_ms() const { return throttle_ms_; }
   int16_t error() const { return error_; }
@@ -72,30 +72,32 @@ class FetchDecoder {
   // One switch, in schema order.
   Item next(Reader& in) {
     while (in.settle()) {
-      switch (at_) {
+      const At step = at_;
+      uint32_t none = 0;
+      uint32_t* left = &none;  // of these one is through
+      item_ = Item::none;
+      switch (step) {
         case At::head:
           throttle_ms_ = in.i32();          // ThrottleTimeMs
           error_ = in.i16();                // ErrorCode
           static_cast<void>(in.i32());      // SessionId
           topics_left_ = in.array(18);      // Responses
-          if (!in.commit()) return Item::none;
           at_ = At::topic;
-          return Item::head;
+          item_ = Item::head;
+          break;
         case At::topic:
           if (topics_left_ == 0) {
             at_ = At::tail;
             break;
           }
-          topic_id_ = in.uuid();            // TopicId
+          in.uuid(topic_id_);               // TopicId
           partitions_left_ = in.array(37);  // Partitions
-          if (!in.commit()) return Item::none;
-          --topics_left_;
+          left = &topics_left_;
           at_ = At::partition;
           break;
         case At::partition:
           if (partitions_left_ == 0) {
             in.tags();
-            if (!in.commit()) return Item::none;
             at_ = At::topic;
             break;
           }
@@ -105,8 +107,7 @@ class FetchDecoder {
           static_cast<void>(in.i64());  // LastStableOffset
           log_start_ = in.i64();        // LogStartOffset
           aborted_left_ = in.array(17); // AbortedTransactions
-          if (!in.commit()) return Item::none;
-          --partitions_left_;
+          left = &partitions_left_;
           at_ = At::aborted;
           break;
         case At::aborted:
@@ -117,32 +118,35 @@ class FetchDecoder {
           static_cast<void>(in.i64());  // ProducerId
           static_cast<void>(in.i64());  // FirstOffset
           in.tags();
-          if (!in.commit()) return Item::none;
-          --aborted_left_;
+          left = &aborted_left_;
           break;
         case At::replica:
           static_cast<void>(in.i32());  // PreferredReadReplica
-          if (!in.commit()) return Item::none;
           at_ = At::records;
-          return Item::partition;
+          item_ = Item::partition;
+          break;
         case At::records:
           records_bytes_ = in.array(1);  // Records: as many octets as the "count" says
-          if (!in.commit()) return Item::none;
           at_ = At::partition_tags;
-          if (records_bytes_ != 0) return Item::records;
+          if (records_bytes_ != 0) item_ = Item::records;
           break;
         case At::partition_tags:
           in.tags();
-          if (!in.commit()) return Item::none;
           at_ = At::partition;
-          return Item::partition_end;
+          item_ = Item::partition_end;
+          break;
         case At::tail:
           in.tags();
-          if (!in.commit()) return Item::none;
           at_ = At::end;
           break;
         case At::end: return Item::end;
       }
+      if (!in.commit()) {
+        at_ = step;
+        return Item::none;
+      }
+      --*left;
+      if (item_ != Item::none) return item_;
     }
     return Item::none;
   }
@@ -152,17 +156,18 @@ class FetchDecoder {
     head, topic, partition, aborted, replica, records, partition_tags, tail, end
   };
 
-  Uuid topic_id_{};
+  At at_ = At::head;
+  Item item_ = Item::none;
+  int16_t error_ = 0;
+  int16_t partition_error_ = 0;
   int64_t log_start_ = 0;
+  Uuid topic_id_{};
   uint32_t topics_left_ = 0;
   uint32_t partitions_left_ = 0;
   uint32_t aborted_left_ = 0;
   uint32_t records_bytes_ = 0;
   int32_t throttle_ms_ = 0;
   int32_t partition_ = 0;
-  int16_t error_ = 0;
-  int16_t partition_error_ = 0;
-  At at_ = At::head;
 };
 
 }  // namespace kshare

@@ -30,7 +30,7 @@ class FindCoordinatorDecoder {
   enum class Item : uint8_t { none, coordinator, end };
 
   void begin(TextSink words) {
-    *this = FindCoordinatorDecoder{};
+    at_ = At::head;  // the rest is set by the step that reads it
     words_ = words;
   }
 
@@ -41,49 +41,48 @@ class FindCoordinatorDecoder {
 
   Item next(Reader& in) {
     while (in.settle()) {
-      switch (at_) {
+      const At step = at_;
+      uint32_t none = 0;
+      uint32_t* left = &none;  // of these one is through
+      item_ = Item::none;
+      switch (step) {
         case At::head:
           throttle_ms_ = in.i32();  // ThrottleTimeMs
           left_ = in.array(14);     // Coordinators
-          if (!in.commit()) return Item::none;
-          if (left_ == 0) in.fail();
           at_ = At::coordinator;
           break;
         case At::coordinator:
-          if (left_ == 0) {
-            at_ = At::tail;
-            break;
-          }
+          if (left_ == 0) in.fail();
           in.skip_text();  // Key: the one we asked for
-          if (!in.commit()) return Item::none;
           at_ = At::node;
           break;
         case At::node:
-          node_.node_id = in.i32();             // NodeId
-          node_.host = in.view(kHostBytesMax);  // Host
-          node_.port = in.i32();                // Port
-          if (!in.commit()) return Item::none;
+          node_.read_from(in);  // NodeId, Host, Port
           at_ = At::error;
-          return Item::coordinator;
+          item_ = Item::coordinator;
+          break;
         case At::error:
           error_ = in.i16();     // ErrorCode
           words_.copy_from(in);  // ErrorMessage
-          if (!in.commit()) return Item::none;
           at_ = At::tags;
           break;
         case At::tags:
           in.tags();
-          if (!in.commit()) return Item::none;
-          --left_;
-          at_ = At::coordinator;
+          left = &left_;
+          at_ = left_ == 1 ? At::tail : At::coordinator;
           break;
         case At::tail:
           in.tags();
-          if (!in.commit()) return Item::none;
           at_ = At::end;
           break;
         case At::end: return Item::end;
       }
+      if (!in.commit()) {
+        at_ = step;
+        return Item::none;
+      }
+      --*left;
+      if (item_ != Item::none) return item_;
     }
     return Item::none;
   }
@@ -91,12 +90,13 @@ class FindCoordinatorDecoder {
  private:
   enum class At : uint8_t { head, coordinator, node, error, tags, tail, end };
 
+  At at_ = At::head;
+  Item item_ = Item::none;
+  int16_t error_ = 0;
   NodeEndpoint node_{};
   TextSink words_{};
   uint32_t left_ = 0;
   int32_t throttle_ms_ = 0;
-  int16_t error_ = 0;
-  At at_ = At::head;
 };
 
 }  // namespace kshare

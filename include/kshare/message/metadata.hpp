@@ -47,12 +47,12 @@ class MetadataDecoder {
   };
 
   void begin(int16_t version) {
-    *this = MetadataDecoder{};
+    at_ = At::head;  // the rest is set by the step that reads it
     has_error_ = version >= 13;
   }
 
   int32_t throttle_ms() const { return throttle_ms_; }
-  int16_t error() const { return error_; }  // at Item::end
+  int16_t error() const { return topic_.error; }  // at Item::end: of the whole
   const NodeEndpoint& broker() const { return broker_; }
   // Only at Item::cluster; empty if there is none, or if it is longer than any host name.
   std::string_view cluster_id() const { return topic_.name; }
@@ -62,11 +62,14 @@ class MetadataDecoder {
   // One switch, in schema order.
   Item next(Reader& in) {
     while (in.settle()) {
-      switch (at_) {
+      const At step = at_;
+      uint32_t none = 0;
+      uint32_t* left = &none;  // of these one is through
+      item_ = Item::none;
+      switch (step) {
         case At::head:
           throttle_ms_ = in.i32();  // ThrottleTimeMs
           left_ = in.array(11);     // Brokers
-          if (!in.commit()) return Item::none;
           at_ = At::broker;
           break;
         case At::broker:
@@ -74,32 +77,24 @@ class MetadataDecoder {
             at_ = At::cluster;
             break;
           }
-          broker_.node_id = in.i32();             // NodeId
-          broker_.host = in.view(kHostBytesMax);  // Host
-          broker_.port = in.i32();                // Port
-          if (!in.commit()) return Item::none;
+          broker_.read_from(in);  // NodeId, Host, Port
           at_ = At::rack;
-          return Item::broker;
+          item_ = Item::broker;
+          break;
         case At::rack:
           in.skip_text();  // Rack
-          if (!in.commit()) return Item::none;
-          at_ = At::broker_tags;
-          break;
-        case At::broker_tags:
           in.tags();
-          if (!in.commit()) return Item::none;
-          --left_;
+          left = &left_;
           at_ = At::broker;
           break;
         case At::cluster:
           topic_.name = in.view_or_skip(kHostBytesMax);  // ClusterId
-          if (!in.commit()) return Item::none;
           at_ = At::topics;
-          return Item::cluster;
+          item_ = Item::cluster;
+          break;
         case At::topics:
           static_cast<void>(in.i32());  // ControllerId
           left_ = in.array(26);         // Topics
-          if (!in.commit()) return Item::none;
           at_ = At::topic;
           break;
         case At::topic:
@@ -109,13 +104,13 @@ class MetadataDecoder {
           }
           topic_.error = in.i16();                      // ErrorCode
           topic_.name = in.view(kTopicNameBytesMax);    // Name
-          topic_.id = in.uuid();                        // TopicId
+          in.uuid(topic_.id);                           // TopicId
           static_cast<void>(in.i8());                   // IsInternal
           partitions_left_ = in.array(18);              // Partitions
-          if (!in.commit()) return Item::none;
-          --left_;
+          left = &left_;
           at_ = At::partition;
-          return Item::topic;
+          item_ = Item::topic;
+          break;
         case At::partition:
           topic_.name = {};
           if (partitions_left_ == 0) {
@@ -126,65 +121,65 @@ class MetadataDecoder {
           partition_.index = in.i32();         // PartitionIndex
           partition_.leader_id = in.i32();     // LeaderId
           partition_.leader_epoch = in.i32();  // LeaderEpoch
-          if (!in.commit()) return Item::none;
           at_ = At::replicas;
           break;
         case At::replicas:
-          if (!skip_nodes(in)) return Item::none;  // ReplicaNodes
+          skip_nodes(in);  // ReplicaNodes
           at_ = At::isr;
           break;
         case At::isr:
-          if (!skip_nodes(in)) return Item::none;  // IsrNodes
+          skip_nodes(in);  // IsrNodes
           at_ = At::offline;
           break;
         case At::offline:
-          if (!skip_nodes(in)) return Item::none;  // OfflineReplicas
+          skip_nodes(in);  // OfflineReplicas
           at_ = At::partition_tags;
           break;
         case At::partition_tags:
           in.tags();
-          if (!in.commit()) return Item::none;
-          --partitions_left_;
+          left = &partitions_left_;
           at_ = At::partition;
-          return Item::partition;
+          item_ = Item::partition;
+          break;
         case At::operations:
           static_cast<void>(in.i32());  // TopicAuthorizedOperations
           in.tags();
-          if (!in.commit()) return Item::none;
           at_ = At::topic;
           break;
         case At::tail:
-          if (has_error_) error_ = in.i16();  // ErrorCode
+          topic_.error = has_error_ ? in.i16() : int16_t{0};  // ErrorCode
           in.tags();
-          if (!in.commit()) return Item::none;
           at_ = At::end;
           break;
         case At::end: return Item::end;
       }
+      if (!in.commit()) {
+        at_ = step;
+        return Item::none;
+      }
+      --*left;
+      if (item_ != Item::none) return item_;
     }
     return Item::none;
   }
 
  private:
   enum class At : uint8_t {
-    head, broker, rack, broker_tags, cluster, topics, topic, partition, replicas, isr, offline,
+    head, broker, rack, cluster, topics, topic, partition, replicas, isr, offline,
     partition_tags, operations, tail, end
   };
 
-  static bool skip_nodes(Reader& in) {
-    in.skip(in.array(4), 4);
-    return in.commit();
-  }
+  static void skip_nodes(Reader& in) { in.skip(in.array(4), 4); }
 
+  At at_ = At::head;
+  Item item_ = Item::none;
+  bool has_error_ = false;
+  uint32_t left_ = 0;
   NodeEndpoint broker_{};
   Topic topic_{};
   Partition partition_{};
-  uint32_t left_ = 0;
   uint32_t partitions_left_ = 0;
   int32_t throttle_ms_ = 0;
-  int16_t error_ = 0;
-  bool has_error_ = false;
-  At at_ = At::head;
 };
 
 }  // namespace kshare

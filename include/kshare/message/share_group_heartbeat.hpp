@@ -39,7 +39,7 @@ class ShareGroupHeartbeatDecoder {
   enum class Item : uint8_t { none, head, assignment, partition, end };
 
   void begin(TextSink words) {
-    *this = ShareGroupHeartbeatDecoder{};
+    at_ = At::head;  // the rest is set by the step that reads it
     words_ = words;
   }
 
@@ -54,65 +54,68 @@ class ShareGroupHeartbeatDecoder {
   // One switch, in schema order.
   Item next(Reader& in) {
     while (in.settle()) {
-      switch (at_) {
+      const At step = at_;
+      uint32_t none = 0;
+      uint32_t* left = &none;  // of these one is through
+      item_ = Item::none;
+      switch (step) {
         case At::head:
           throttle_ms_ = in.i32();  // ThrottleTimeMs
           error_ = in.i16();        // ErrorCode
           words_.copy_from(in);     // ErrorMessage
-          if (!in.commit()) return Item::none;
           at_ = At::member_id;
           break;
         case At::member_id:
           in.skip_text();  // MemberId
-          if (!in.commit()) return Item::none;
           at_ = At::epoch;
           break;
         case At::epoch:
           member_epoch_ = in.i32();  // MemberEpoch
           interval_ms_ = in.i32();   // HeartbeatIntervalMs
-          present_ = in.i8() >= 0;   // Assignment: -1 is null
-          if (!in.commit()) return Item::none;
-          at_ = present_ ? At::topics : At::tail;
-          return Item::head;
+          at_ = in.i8() >= 0 ? At::topics : At::tail;  // Assignment: -1 is null
+          item_ = Item::head;
+          break;
         case At::topics:
           topics_left_ = in.array(18);  // TopicPartitions
-          if (!in.commit()) return Item::none;
           at_ = At::topic;
-          return Item::assignment;
+          item_ = Item::assignment;
+          break;
         case At::topic:
           if (topics_left_ == 0) {
             at_ = At::assignment_tags;
             break;
           }
-          topic_id_ = in.uuid();            // TopicId
+          in.uuid(topic_id_);               // TopicId
           partitions_left_ = in.array(4);   // Partitions
-          if (!in.commit()) return Item::none;
-          --topics_left_;
+          left = &topics_left_;
           at_ = At::partition;
           break;
         case At::partition:
           if (partitions_left_ == 0) {
             in.tags();
-            if (!in.commit()) return Item::none;
             at_ = At::topic;
             break;
           }
           partition_ = in.i32();
-          if (!in.commit()) return Item::none;
-          --partitions_left_;
-          return Item::partition;
+          left = &partitions_left_;
+          item_ = Item::partition;
+          break;
         case At::assignment_tags:
           in.tags();
-          if (!in.commit()) return Item::none;
           at_ = At::tail;
           break;
         case At::tail:
           in.tags();
-          if (!in.commit()) return Item::none;
           at_ = At::end;
           break;
         case At::end: return Item::end;
       }
+      if (!in.commit()) {
+        at_ = step;
+        return Item::none;
+      }
+      --*left;
+      if (item_ != Item::none) return item_;
     }
     return Item::none;
   }
@@ -122,6 +125,9 @@ class ShareGroupHeartbeatDecoder {
     head, member_id, epoch, topics, topic, partition, assignment_tags, tail, end
   };
 
+  At at_ = At::head;
+  Item item_ = Item::none;
+  int16_t error_ = 0;
   TextSink words_{};
   Uuid topic_id_{};
   int32_t throttle_ms_ = 0;
@@ -130,9 +136,6 @@ class ShareGroupHeartbeatDecoder {
   int32_t partition_ = 0;
   uint32_t topics_left_ = 0;
   uint32_t partitions_left_ = 0;
-  int16_t error_ = 0;
-  At at_ = At::head;
-  bool present_ = false;
 };
 
 }  // namespace kshare

@@ -226,7 +226,7 @@ class Tcp final : public Transport {
       if (possible && error == 0) {
         const uint32_t others = ((1u << count) - 1) & ~uint32_t{failed_} & ~(1u << current_);
         const bool unhurried = others == 0 || (favour_ != 0 && round_ != 0);
-        due_ = unhurried ? kNever : now + (kAttemptMs << round_);
+        due_ = unhurried ? kNever : now + (uint32_t{kAttemptMs} << round_);
         return {};
       }
       if (error != 0) rule_out(error);

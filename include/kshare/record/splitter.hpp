@@ -38,11 +38,16 @@ struct Wanted {
 
 class Splitter {
  public:
+  // `from`: the batch's base offset, or behind it where less of it is of interest.
   void begin(Store& store, uint32_t slot, uint16_t partition, const BatchHeader& batch,
              int64_t from) {
-    *this = Splitter{};
     slot_ = slot;
     records_left_ = batch.record_count;
+    previous_delta_ = -1;
+    chunk_at_ = kNoChunk;
+    body_left_ = 0;
+    keeping_ = cut_ = malformed_ = false;
+    chunk_ = Chunk{};
     base_ = batch.base_offset;
     last_delta_ = batch.last_offset_delta;
     chunk_.first = batch.base_offset;
@@ -50,7 +55,7 @@ class Splitter {
     chunk_.leader_epoch = batch.leader_epoch;
     chunk_.partition = partition;
     chunk_.log_append_time = batch.log_append_time();
-    bad_from_ = from > base_ ? from : base_;
+    bad_from_ = from;
     mark_ = store.slot(slot).used;
   }
 
@@ -116,13 +121,10 @@ class Splitter {
     previous_delta_ = head.offset_delta;
     body_left_ = head.size;
     keeping_ = !cut_ && wanted.contains(offset);
+    record_at_ = store.slot(slot_).used + run.size;
     // A run has its chunk, and most records fit behind it.
-    if (keeping_ && run.size != 0 && store.room(slot_) - run.size >= head.size) {
-      record_at_ = store.slot(slot_).used + run.size;
-      return true;
-    }
+    if (keeping_ && run.size != 0 && store.slot_bytes() - record_at_ >= head.size) return true;
     keep(store, run);
-    record_at_ = store.slot(slot_).used;
     keeping_ = keeping_ && make_room(store, head.size, offset);
     return true;
   }
@@ -137,13 +139,12 @@ class Splitter {
       return false;
     }
     if (chunk_at_ == kNoChunk) {
-      const uint32_t at = store.slot(slot_).used;
       if (store.begin_chunk(slot_, chunk_, size)) {
-        chunk_at_ = at;
-        record_at_ = store.slot(slot_).used;
+        chunk_at_ = record_at_;
+        record_at_ += Store::kChunkBytes;
         return true;
       }
-    } else if (store.room(slot_) >= size) {
+    } else if (store.slot_bytes() - record_at_ >= size) {
       return true;
     }
     cut_here(offset);
@@ -158,11 +159,10 @@ class Splitter {
     chunk_at_ = kNoChunk;
   }
 
-  Chunk chunk_{};
-  int64_t base_ = 0;
-  int64_t previous_delta_ = -1;
-  int64_t cut_at_ = 0;
-  int64_t bad_from_ = 0;
+  bool keeping_ = false;
+  bool cut_ = false;
+  bool malformed_ = false;
+  int32_t previous_delta_ = -1;
   int32_t last_delta_ = 0;
   int32_t records_left_ = 0;
   uint32_t slot_ = 0;
@@ -170,9 +170,10 @@ class Splitter {
   uint32_t chunk_at_ = kNoChunk;
   uint32_t record_at_ = 0;
   uint32_t body_left_ = 0;
-  bool keeping_ = false;
-  bool cut_ = false;
-  bool malformed_ = false;
+  int64_t base_ = 0;
+  int64_t cut_at_ = 0;
+  int64_t bad_from_ = 0;
+  Chunk chunk_{};
 };
 
 }  // namespace kshare

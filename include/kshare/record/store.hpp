@@ -15,6 +15,7 @@
 #ifndef KSHARE_RECORD_STORE_HPP
 #define KSHARE_RECORD_STORE_HPP
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -69,12 +70,13 @@ struct StoreItem {
   uint32_t next;      // where the item behind begins
 };
 
-// The head of a record on the wire: its size, then attributes, time and offset.
+// The head of a record on the wire: its size, then attributes, time and offset. Set by
+// parse_record_head(); one a record, so it is not cleared before.
 struct RecordHead {
-  uint32_t size = 0;        // of the whole record, its length field included
-  uint32_t head_bytes = 0;  // of that, up to the key
-  int64_t timestamp_delta = 0;
-  int64_t offset_delta = 0;
+  uint32_t size;        // of the whole record, its length field included
+  uint32_t head_bytes;  // of that, up to the key
+  int64_t timestamp_delta;
+  int32_t offset_delta;
 };
 
 inline constexpr uint32_t kRecordHeadMax = 5 + 1 + 10 + 5;
@@ -190,7 +192,7 @@ class Store {
   bool begin_chunk(uint32_t index, const Chunk& chunk, uint32_t behind) {
     if (room(index) < kChunkBytes + behind) return false;
     StoreSlot& slot = slots_[index];
-    write_chunk(index, slot.used, chunk);
+    std::memcpy(at(index, slot.used), &chunk, sizeof chunk);
     slot.used += kChunkBytes;
     return true;
   }
@@ -202,10 +204,10 @@ class Store {
     slot.used += bytes.size;
   }
   void end_chunk(uint32_t index, uint32_t chunk_at) {
-    Chunk chunk = read_chunk(index, chunk_at);
-    chunk.bytes = slots_[index].used - chunk_at - kChunkBytes;
-    if (chunk.bytes == 0) return rollback(index, chunk_at);
-    write_chunk(index, chunk_at, chunk);
+    StoreSlot& slot = slots_[index];
+    const uint32_t bytes = slot.used - chunk_at - kChunkBytes;
+    if (bytes == 0) slot.used = chunk_at;
+    else set_chunk_bytes(index, chunk_at, bytes);
   }
   void rollback(uint32_t index, uint32_t used) { slots_[index].used = used; }
 
@@ -215,9 +217,11 @@ class Store {
     StoreSlot& slot = slots_[index];
     uint32_t to = from;
     for (uint32_t chunk_at = from; chunk_at < slot.used;) {
-      Chunk chunk = read_chunk(index, chunk_at);
+      Chunk chunk;
+      std::memcpy(&chunk, at(index, chunk_at), sizeof chunk);
       const uint32_t end = chunk_at + kChunkBytes + chunk.bytes;
       const uint32_t new_at = to;
+      std::memmove(at(index, to), at(index, chunk_at), kChunkBytes);
       to += kChunkBytes;
       for (uint32_t record = chunk_at + kChunkBytes; record < end;) {
         RecordHead head;
@@ -232,8 +236,7 @@ class Store {
       if (to == new_at + kChunkBytes && chunk.kind == ChunkKind::records) {
         to = new_at;
       } else {
-        chunk.bytes = to - new_at - kChunkBytes;
-        write_chunk(index, new_at, chunk);
+        set_chunk_bytes(index, new_at, to - new_at - kChunkBytes);
       }
       chunk_at = end;
     }
@@ -243,15 +246,16 @@ class Store {
   // ---- Reading out. False: nothing is left.
   bool peek(uint32_t index, StoreItem& item) {
     StoreSlot& slot = slots_[index];
-    while (slot.read == slot.chunk_end) {  // a new chunk, or the slot's end
+    const bool is_new = slot.read == slot.chunk_end;  // the chunk, or it is the slot's end
+    if (is_new) {
       if (slot.read == slot.used) return false;
       slot.chunk_at = slot.read;
-      item.chunk = read_chunk(index, slot.chunk_at);
-      slot.chunk_end = slot.chunk_at + kChunkBytes + item.chunk.bytes;
-      if (item.chunk.kind != ChunkKind::records) break;
-      slot.read += kChunkBytes;
     }
     std::memcpy(&item.chunk, at(index, slot.chunk_at), sizeof item.chunk);
+    if (is_new) {
+      slot.chunk_end = slot.chunk_at + kChunkBytes + item.chunk.bytes;
+      if (item.chunk.kind == ChunkKind::records) slot.read += kChunkBytes;
+    }
     if (item.chunk.kind != ChunkKind::records) {
       item.first = item.chunk.first;
       item.last = item.chunk.last;
@@ -286,13 +290,8 @@ class Store {
     return static_cast<uint16_t>(a - b) > UINT16_MAX / 2;
   }
   uint8_t* at(uint32_t index, uint32_t offset) { return memory_ + index * slot_bytes_ + offset; }
-  Chunk read_chunk(uint32_t index, uint32_t offset) {
-    Chunk chunk;
-    std::memcpy(&chunk, at(index, offset), sizeof chunk);
-    return chunk;
-  }
-  void write_chunk(uint32_t index, uint32_t offset, const Chunk& chunk) {
-    std::memcpy(at(index, offset), &chunk, sizeof chunk);
+  void set_chunk_bytes(uint32_t index, uint32_t chunk_at, uint32_t bytes) {
+    std::memcpy(at(index, chunk_at + offsetof(Chunk, bytes)), &bytes, sizeof bytes);
   }
 
   Span<StoreSlot> slots_{};

@@ -41,21 +41,17 @@ struct WalkPlan {
 class Walker {
  public:
   void begin(const WalkPlan& plan, uint32_t records_bytes) {
-    const Crc32c crc = crc_;  // it knows the CPU
-    *this = Walker{};
-    crc_ = crc;
+    begin_discard(records_bytes);
+    at_ = At::header;
     plan_ = plan;
-    bytes_left_ = records_bytes;
-    if (plan.from_exact) walk_first_ = walk_end_ = plan.from;
+    walk_first_ = walk_end_ = plan.from;
     walked_ = plan.from_exact;
   }
 
-  // Nobody wants these octets.
+  // Nobody wants these octets. What is not set here is set with each batch.
   void begin_discard(uint32_t records_bytes) {
-    const Crc32c crc = crc_;
-    *this = Walker{};
-    crc_ = crc;
     bytes_left_ = records_bytes;
+    walked_ = cut_ = false;
     at_ = At::discard;
   }
 
@@ -125,11 +121,10 @@ class Walker {
         plan_.from = plan_.hint;
         plan_.wanted = Wanted::from(plan_.hint);
       }
-      walk_first_ = plan_.from > batch_.base_offset ? plan_.from : batch_.base_offset;
-      walk_end_ = walk_first_;
+      walk_first_ = walk_end_ = batch_begin();
       walked_ = true;
     }
-    splitter_.begin(store, plan_.slot, plan_.partition, batch_, plan_.from);
+    splitter_.begin(store, plan_.slot, plan_.partition, batch_, batch_begin());
     undecodable_ = stream_ended_ = false;
     form_ = Form::plain;
     packed_left_ = 0;
@@ -193,16 +188,14 @@ class Walker {
     }
     release_codec();
     if (form_ != Form::passed_over) splitter_.finish(store);
-    const int64_t begin = plan_.from > batch_.base_offset ? plan_.from : batch_.base_offset;
+    const bool corrupt = plan_.check_crcs && crc_.value() != batch_.crc;
     int64_t end = batch_.last_offset() + 1;
     if (batch_.last_offset() < plan_.from) {
       end = walk_end_;  // wholly before the part of interest
-    } else if (plan_.check_crcs && crc_.value() != batch_.crc) {
+    } else if (corrupt || undecodable_) {
       store.rollback(plan_.slot, splitter_.mark());
-      end = leave_mark(store, ChunkKind::corrupt, begin, end);
-    } else if (undecodable_) {
-      store.rollback(plan_.slot, splitter_.mark());
-      end = leave_mark(store, ChunkKind::undecodable, begin, end);
+      const ChunkKind kind = corrupt ? ChunkKind::corrupt : ChunkKind::undecodable;
+      end = leave_mark(store, kind, batch_begin(), end);
     } else if (form_ != Form::passed_over) {
       if (splitter_.cut()) {
         cut_ = true;
@@ -215,6 +208,10 @@ class Walker {
     at_ = At::header;
   }
 
+  // The first offset of the batch that is of interest.
+  int64_t batch_begin() const {
+    return plan_.from > batch_.base_offset ? plan_.from : batch_.base_offset;
+  }
   // Notes that [first, end) cannot be handed out; answers where the walk stands then.
   int64_t leave_mark(Store& store, ChunkKind kind, int64_t first, int64_t end) {
     if (first >= end) return end;
@@ -269,23 +266,24 @@ class Walker {
     if (plan_.codecs != nullptr && plan_.codecs->used_by == this) plan_.codecs->used_by = nullptr;
   }
 
-  WalkPlan plan_{};
-  BatchHeader batch_{};
-  Codec* codec_ = nullptr;
-  Splitter splitter_{};
-  Crc32c crc_{};
-  int64_t walk_first_ = 0;
-  int64_t walk_end_ = 0;
-  uint32_t bytes_left_ = 0;
-  uint32_t body_left_ = 0;
-  uint32_t crc_ahead_ = 0;
-  uint32_t packed_left_ = 0;
+  // What is used most stands first: near fields take shorter instructions on some CPUs.
   At at_ = At::header;
   Form form_ = Form::plain;
   bool walked_ = false;
   bool cut_ = false;
   bool undecodable_ = false;
   bool stream_ended_ = false;
+  uint32_t bytes_left_ = 0;
+  uint32_t body_left_ = 0;
+  uint32_t crc_ahead_ = 0;
+  uint32_t packed_left_ = 0;
+  Codec* codec_ = nullptr;
+  int64_t walk_first_ = 0;
+  int64_t walk_end_ = 0;
+  Crc32c crc_{};
+  WalkPlan plan_{};
+  BatchHeader batch_{};
+  Splitter splitter_{};
 };
 
 }  // namespace kshare

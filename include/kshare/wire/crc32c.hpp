@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What:        CRC-32C (Castagnoli, reflected): the check over a record batch, while it streams in.
 // Flow:        the link's receive window -> Crc32c -> record/ compares it with the batch header.
-// Memory:      8 bytes an object, all-zero is a fresh one. 4 KiB of constants (four octets a step),
-//              or 64 bytes and a quarter of the speed with KSHARE_NO_CRC32C_TABLE defined (alike in
-//              every translation unit).
+// Memory:      8 bytes an object, all-zero is a fresh one. Constants: 4 KiB (four octets a step);
+//              1 KiB (one octet a step) where the compiler optimises for size (-Os, -Oz); 64 bytes
+//              (four bits a step) with KSHARE_NO_CRC32C_TABLE defined. Translation units that
+//              differ in this go together: the results are the same.
 // Valid until: nothing is kept of the bytes given.
 // Errors:      none; value() may be asked at any time and does not end the stream.
 //
@@ -57,6 +58,16 @@ constexpr NibbleTable make_nibble_table() {
 }
 inline constexpr NibbleTable kNibbles = make_nibble_table();
 
+struct OctetTable {
+  uint32_t row[256] = {};
+};
+constexpr OctetTable make_octet_table() {
+  OctetTable table;
+  for (uint32_t i = 0; i < 256; ++i) table.row[i] = advance(i, 8);
+  return table;
+}
+inline constexpr OctetTable kOctets = make_octet_table();
+
 // row[k][i]: octet i followed by k zero octets.
 struct SlicedTable {
   uint32_t row[4][256] = {};
@@ -91,6 +102,14 @@ inline uint32_t crc32c_nibble(uint32_t crc, const uint8_t* data, size_t size) {
   return ~state;
 }
 
+// One octet a step.
+inline uint32_t crc32c_octet(uint32_t crc, const uint8_t* data, size_t size) {
+  const auto& row = crc32c_detail::kOctets.row;
+  uint32_t state = ~crc;
+  for (size_t i = 0; i < size; ++i) state = (state >> 8) ^ row[(state ^ data[i]) & 255u];
+  return ~state;
+}
+
 // Four octets a step.
 inline uint32_t crc32c_sliced(uint32_t crc, const uint8_t* data, size_t size) {
   const auto& row = crc32c_detail::kSlices.row;
@@ -105,10 +124,12 @@ inline uint32_t crc32c_sliced(uint32_t crc, const uint8_t* data, size_t size) {
   return ~state;
 }
 
-// The one of the two that this build has chosen.
+// The one of the three that this build has chosen.
 inline uint32_t crc32c_portable(uint32_t crc, const uint8_t* data, size_t size) {
 #if defined(KSHARE_NO_CRC32C_TABLE)
   return crc32c_nibble(crc, data, size);
+#elif defined(__OPTIMIZE_SIZE__)
+  return crc32c_octet(crc, data, size);
 #else
   return crc32c_sliced(crc, data, size);
 #endif

@@ -68,7 +68,7 @@ class Reader {
     copy_room_ = 0;
   }
   uint32_t frame_left() const { return frame_left_; }
-  uint32_t step_bytes() const { return pos_ - begin_; }  // read by this step so far
+  uint32_t step_left() const { return frame_left_ - (pos_ - begin_); }  // behind what it has read
   uint32_t available() const { return end_ - begin_; }
   bool full() const { return available() == capacity_; }
   bool malformed() const { return malformed_; }
@@ -131,9 +131,10 @@ class Reader {
     const uint8_t* p = take(8);
     return static_cast<int64_t>((static_cast<uint64_t>(load_u32(p)) << 32) | load_u32(p + 4));
   }
+  void uuid(Uuid& id) { std::memcpy(id.octets, take(16), 16); }
   Uuid uuid() {
     Uuid id;
-    std::memcpy(id.octets, take(16), 16);
+    uuid(id);
     return id;
   }
   // Base-128 groups, least significant first; at most five of them.
@@ -155,7 +156,7 @@ class Reader {
   uint32_t array(uint32_t entry_bytes_min) {
     const uint32_t raw = uvarint();
     const uint32_t count = raw == 0 ? 0 : raw - 1;
-    if (!failed_ && count > (frame_left_ - (pos_ - begin_)) / entry_bytes_min) malformed_ = true;
+    if (!failed_ && uint64_t{count} * entry_bytes_min > step_left()) malformed_ = true;
     return malformed_ || failed_ ? 0 : count;
   }
   // A compact string of at most `max` octets, as a view into the window. Null gives data() ==
@@ -198,7 +199,7 @@ class Reader {
   // `count` elements of `size` octets that nobody wants.
   void skip(uint32_t count, uint32_t size) {
     if (failed_ || malformed_ || count == 0) return;
-    if (count > (frame_left_ - (pos_ - begin_)) / size) {
+    if (uint64_t{count} * size > step_left()) {
       malformed_ = true;
       return;
     }
@@ -244,9 +245,8 @@ class Reader {
 
   const uint8_t* take(uint32_t count) {
     static constexpr uint8_t kZeros[16] = {};
-    const uint32_t used = pos_ - begin_;
     if (failed_ || malformed_) return kZeros;
-    if (count > frame_left_ - used) {
+    if (count > step_left()) {
       malformed_ = true;
       return kZeros;
     }
@@ -260,7 +260,7 @@ class Reader {
 
   bool owe(uint32_t count) {
     if (failed_ || malformed_) return false;
-    if (count > frame_left_ - (pos_ - begin_)) {
+    if (count > step_left()) {
       malformed_ = true;
       return false;
     }
