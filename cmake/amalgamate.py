@@ -4,8 +4,8 @@
 
     python3 cmake/amalgamate.py kshare.hpp
 
-The portable part comes first, then what needs Linux, then TLS behind KSHARE_WITH_MBEDTLS. The result
-depends on the files of include/kshare and on nothing else: no date, no path, no machine.
+The portable part comes first, then what needs Linux, then TLS behind KSHARE_WITH_MBEDTLS. The
+result depends on the files of include/kshare and on nothing else: no date, no path, no machine.
 """
 import argparse
 import collections
@@ -93,8 +93,8 @@ class Tree:
             return []
         path = self.include / name
         if not name.startswith('kshare/') or '/../' in name or '/./' in name:
-            raise Wrong(f'{why} includes "{name}"; write it as "kshare/FOLDER/FILE.hpp", so that no '
-                        'file is reached by two names')
+            raise Wrong(f'{why} includes "{name}"; write it as "kshare/FOLDER/FILE.hpp", so that '
+                        'no file is reached by two names')
         if not path.is_file():
             raise Wrong(f'{why} includes "{name}", which does not exist')
         header = Header(name, path.read_text(encoding='utf-8'))
@@ -124,9 +124,10 @@ def amalgamated(tree):
     if not version:
         raise Wrong('kshare/version.hpp does not define KSHARE_VERSION')
     out = [LICENCE,
-           f'// kshare {version[1]} as a single header, made by cmake/amalgamate.py: change the files'
-           ' of',
-           '// include/kshare instead. Where to begin: kshare/kshare.hpp, kshare/consumer.hpp below.',
+           f'// kshare {version[1]} as a single header, made by cmake/amalgamate.py: change the'
+           ' files of',
+           '// include/kshare instead. Begin to read at kshare/kshare.hpp and kshare/consumer.hpp'
+           ' below.',
            '#ifndef KSHARE_SINGLE_HEADER_HPP', '#define KSHARE_SINGLE_HEADER_HPP']
     seen = set()
     for part in PARTS:
