@@ -302,6 +302,15 @@ TEST_CASE("finalized features between other tagged fields, in any window and in 
   }
 }
 
+TEST_CASE("a tag that begins like that of the features, and has not come whole, is not theirs") {
+  const Message body = tagged(1, Build{}.uvarint(130).tag(Message(3, 1)));  // 0x82 0x01
+  for (uint32_t piece : {1u, 2u, UINT32_MAX}) {
+    Way way;
+    way.piece = piece;
+    check_lines(decode(Kind::api_versions, body, way), {"end 0 none"});
+  }
+}
+
 TEST_CASE("a tagged field of features whose size is not that of its features is malformed") {
   const Message sound = share_version(1).message;
   for (uint32_t wrong : {0u, 1u, size_of(sound) - 1, size_of(sound) + 1, size_of(sound) + 9,

@@ -101,6 +101,7 @@ class ApiVersionsDecoder {
           begin_tag(in);
           break;
         case At::features:
+          has_features_ = true;  // not before: a tag is known when its step is committed
           if (features_left_ == 0) {
             if (in.frame_left() != features_end_) in.fail();
             at_ = At::tag;
@@ -142,7 +143,6 @@ class ApiVersionsDecoder {
     features_left_ = in.array(6);  // FinalizedFeatures
     if (size > before) in.fail();
     features_end_ = before - size;
-    has_features_ = true;
     at_ = At::features;
   }
 
