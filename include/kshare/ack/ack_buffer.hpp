@@ -57,7 +57,8 @@ class AckBuffer {
     }
   }
 
-  // A first life counts generations from a random number: an id of another consumer is unknown.
+  // The first life in a Storage counts generations from a random number, so that an id of another
+  // consumer is unknown; later ones go on.
   void number_from(uint32_t generation) {
     for (AckSlot& slot : slots_) {
       if (slot.generation == 0) slot.generation = generation;

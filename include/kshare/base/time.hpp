@@ -11,7 +11,8 @@
 
 namespace kshare {
 
-// Whole numbers go through registers, where an Instant that is returned goes through memory.
+// INT64_MAX for whatever has no place in 64 bits. Whole numbers go through registers, where an
+// Instant that is returned goes through memory.
 __attribute__((noinline)) constexpr int64_t add_saturated(int64_t a, int64_t b) {
   int64_t sum = 0;
   return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;

@@ -67,6 +67,7 @@ struct Shared {
   void keep(Status failure) {
     if (status.ok()) status = failure;
   }
+  // While it runs; what has not been started, or has ended, has nothing to fail at.
   void fail(Status failure) {
     if (failed()) return;
     life = Life::failed;

@@ -3,8 +3,9 @@
 //              template.
 // Flow:        the application declares it (static: it belongs in .bss) -> ShareConsumer ->
 //              core/engine.hpp.
-// Memory:      this is it. Zeros until a consumer is made of it; examples/static_memory.cpp prints
-//              the parts.
+// Memory:      this is it; examples/static_memory.cpp prints the parts. It must be zero when its
+//              first consumer is made, as whatever is static is; a later one goes on counting
+//              where the one before was, so that the RecordIds of that one stay unknown.
 // Valid until: it must outlive its consumer. One consumer at a time.
 // Errors:      limits that make no sense do not compile.
 #ifndef KSHARE_CORE_STORAGE_HPP

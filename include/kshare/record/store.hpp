@@ -243,7 +243,8 @@ class Store {
     slot.used = to;
   }
 
-  // ---- Reading out. False: nothing is left.
+  // ---- Reading out. False: nothing is left. Chunks of records have some: empty ones are taken
+  // back where they are closed or trimmed.
   bool peek(uint32_t index, StoreItem& item) {
     StoreSlot& slot = slots_[index];
     const bool is_new = slot.read == slot.chunk_end;  // the chunk, or it is the slot's end

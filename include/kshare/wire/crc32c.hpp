@@ -3,8 +3,8 @@
 // Flow:        the link's receive window -> Crc32c -> record/ compares it with the batch header.
 // Memory:      8 bytes an object, all-zero is a fresh one. Constants: 4 KiB (four octets a step);
 //              1 KiB (one octet a step) where the compiler optimises for size (-Os, -Oz); 64 bytes
-//              (four bits a step) with KSHARE_NO_CRC32C_TABLE defined. Translation units that
-//              differ in this go together: the results are the same.
+//              (four bits a step) with KSHARE_NO_CRC32C_TABLE defined. Where translation units
+//              differ in this the linker keeps one of two, whose results are the same.
 // Valid until: nothing is kept of the bytes given.
 // Errors:      none; value() may be asked at any time and does not end the stream.
 //
