@@ -25,6 +25,8 @@ import toolchain
 
 RECORDS, RECORD_BYTES = 20000, 1000
 LATER = 100
+# Of libstdc++: new and delete, exceptions, guards, RTTI.
+CXX_NAME = re.compile(r'\b(?:_Zn[aw]|_Zd[al]|__cxa_(?:throw|guard|begin_catch)|_ZTI)\w*')
 ABOVE_STORAGE_KIB_MAX = 1024
 GLIBC_LINK = ['-static', '-Wl,--gc-sections', '-nodefaultlibs', '-Wl,--start-group', '-lc', '-lgcc',
               '-lgcc_eh', '-Wl,--end-group']  # glibc itself unwinds
@@ -79,6 +81,7 @@ def check_alone(out, name, program):
     """One file, that asks for no other."""
     text = sizes.call('readelf', '-ld', program)
     problems = [line for line in text.splitlines() if 'INTERP' in line or 'NEEDED' in line]
+    problems += CXX_NAME.findall(sizes.call('nm', program))
     sizes.call('strip', program)
     out.check(f'kshare_cat is one static file, {name}', problems,
               f'{program.stat().st_size:,} bytes, stripped')

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The oldest and the newest gcc and clang that are installed: all headers, and kshare_cat, which
-then takes records from the mini broker (--broker PATH: kshare_minibroker), in C++17, 20 and 23."""
+"""The gcc and clang that are called so, the oldest and the newest installed: all headers, and
+kshare_cat, which then takes records from the mini broker (--broker PATH: kshare_minibroker), in C++17, 20 and 23."""
 import argparse
 import pathlib
 import re
@@ -20,15 +20,20 @@ FAMILIES = {'g++': toolchain.GCC, 'clang++': toolchain.CLANG}
 
 
 def found(family):
-    """Its oldest and its newest, as (version, Toolchain); one twice if there is no other."""
+    """Its oldest, its newest and the one without a number, by version; fewer if some are the same."""
     programs = {}
     for directory in ('/usr/bin', '/usr/local/bin'):
         for path in pathlib.Path(directory).glob(f'{family}-[0-9]*'):
             if re.fullmatch(r'\d+', path.name.rpartition('-')[2]):
                 programs[int(path.name.rpartition('-')[2])] = path.name
-    ends = sorted(programs)[:1] + sorted(programs)[-1:]
-    return [(number, FAMILIES[family]._replace(name=programs[number], cxx=programs[number]))
-            for number in ends]
+    wanted = sorted(programs)[:1] + sorted(programs)[-1:]
+    code, text = report.run([family, '-dumpversion'])
+    if code == 0:
+        usual = int(text.split('.')[0])
+        programs[usual] = family
+        wanted.append(usual)
+    return {number: FAMILIES[family]._replace(name=programs[number], cxx=programs[number])
+            for number in wanted}
 
 
 def warnings(tools):
@@ -77,9 +82,9 @@ def main():
     out = report.Report(__doc__)
     for family in FAMILIES:
         compilers = found(family)
-        if len({number for number, _ in compilers}) < 2:
-            out.skip(f'oldest and newest {family}', f'only {[n for n, _ in compilers]} installed')
-        for _, tools in dict(compilers).items():
+        if len(compilers) < 2:
+            out.skip(f'oldest and newest {family}', f'only {[*compilers]} installed')
+        for tools in compilers.values():
             with tempfile.TemporaryDirectory() as name:
                 if check_compiles(out, tools, pathlib.Path(name)):
                     check_runs(out, tools, pathlib.Path(name), options.broker.resolve())

@@ -161,8 +161,9 @@ def cmake_find_package(programs):
     prefix = f'-DCMAKE_PREFIX_PATH={installed("cmake")}'
     build = build_cmake('find package', '-DWAY=find_package', '-DWANTED=0.1', prefix)
     consumes(programs, build / 'consumer', 'ADDRESS')
-    run('cmake', '-S', project('too new'), '-B', work() / 'too new/build', '-DWAY=find_package',
-        '-DWANTED=9.0', prefix, fails=True)
+    said = run('cmake', '-S', project('too new'), '-B', work() / 'too new/build',
+               '-DWAY=find_package', '-DWANTED=9.0', prefix, fails=True)
+    check('requested version "9.0"' in ' '.join(said.split()), said)
 
 
 @test
