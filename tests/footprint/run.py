@@ -164,7 +164,8 @@ def check_stack(out, targets, directory, rows):
             continue
         for entry in ENTRIES:
             rows.put(f'stack below `{entry}()`', target.name, depths[entry][0])
-        rows.put('stack below a constructor, subscribe, acknowledge, commit, close', target.name, max(depths[e][0] for e in OTHERS))
+        rows.put('stack below a constructor, subscribe, acknowledge, commit, close', target.name,
+                 max(depths[e][0] for e in OTHERS))
     show_deepest(found)
     return found
 

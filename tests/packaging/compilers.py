@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The gcc and clang that are called so, the oldest and the newest installed: all headers, and
-kshare_cat, which then takes records from the mini broker (--broker PATH: kshare_minibroker), in C++17, 20 and 23."""
+"""gcc and clang as they are called without a number, the oldest and the newest installed: all
+headers, and kshare_cat, which then takes records from the mini broker (--broker PATH:
+kshare_minibroker), in C++17, 20 and 23."""
 import argparse
 import pathlib
 import re
@@ -20,7 +21,7 @@ FAMILIES = {'g++': toolchain.GCC, 'clang++': toolchain.CLANG}
 
 
 def found(family):
-    """Its oldest, its newest and the one without a number, by version; fewer if some are the same."""
+    """Its oldest, its newest and the one without a number, by version."""
     programs = {}
     for directory in ('/usr/bin', '/usr/local/bin'):
         for path in pathlib.Path(directory).glob(f'{family}-[0-9]*'):
