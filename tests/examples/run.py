@@ -1073,6 +1073,30 @@ def demo_shows_a_redelivery_and_ends(programs):
     check('try 2' in text and 'released' in text and 'Tiny' in text, text)
 
 
+def run_tests(chosen, subject):
+    """Calls each with the subject, prints a line for each and the counts; the exit code."""
+    strict = os.environ.get('CI') == 'true'
+    passed = failed = skipped = 0
+    for function in chosen:
+        name = function.__name__.replace('_', ' ')
+        try:
+            function(subject)
+            passed += 1
+            print(f'ok    {name}', flush=True)
+        except Skip as why:
+            skipped += not strict
+            failed += strict
+            print(f'{"FAIL" if strict else "skip"}  {name}: {why}', flush=True)
+        except (Failure, subprocess.SubprocessError, OSError) as why:
+            failed += 1
+            print(f'FAIL  {name}: {why}', flush=True)
+        except Exception:
+            failed += 1
+            print(f'FAIL  {name}\n{traceback.format_exc()}', flush=True)
+    print(f'{passed} passed, {failed} failed, {skipped} skipped')
+    return 1 if failed else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -1084,29 +1108,10 @@ def main():
     folder = options.programs.resolve()
     broker = options.broker or folder.parent / 'tests' / 'kshare_minibroker'
     programs = Programs(folder, broker.resolve())
-    strict = os.environ.get('CI') == 'true'
-    passed = failed = skipped = 0
-    for function in TESTS:
-        name = function.__name__.replace('_', ' ')
-        if not any(fnmatch.fnmatch(function.__name__, f'*{only}*')
-                   for only in options.only or ['*']):
-            continue
-        try:
-            function(programs)
-            passed += 1
-            print(f'ok    {name}', flush=True)
-        except Skip as why:
-            skipped += not strict
-            failed += strict
-            print(f'{"FAIL" if strict else "skip"}  {name}: {why}', flush=True)
-        except (Failure, subprocess.TimeoutExpired, OSError) as why:
-            failed += 1
-            print(f'FAIL  {name}: {why}', flush=True)
-        except Exception:
-            failed += 1
-            print(f'FAIL  {name}\n{traceback.format_exc()}', flush=True)
-    print(f'{passed} passed, {failed} failed, {skipped} skipped')
-    return 1 if failed else 0
+    chosen = [function for function in TESTS
+              if any(fnmatch.fnmatch(function.__name__, f'*{only}*')
+                     for only in options.only or ['*'])]
+    return run_tests(chosen, programs)
 
 
 if __name__ == '__main__':

@@ -22,9 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'examples'))
+from run import ROOT, TESTS, Skip, check, equal, run_tests, test, wait_for  # noqa: E402
+from run import closed_port as free_port  # noqa: E402
+
+TESTS.clear()
 TIMEOUT_S = 20
 BUILD_S = 180
 WATCHDOG_MS = 300  # so one feed each 150 ms
@@ -45,42 +48,6 @@ restart.backoff.ms=200
 restart.backoff.max.ms=500
 close.timeout.ms=1000
 """
-TESTS = []
-
-
-class Failure(AssertionError):
-    pass
-
-
-class Skip(Exception):
-    pass
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def check(condition, message):
-    if not condition:
-        raise Failure(message)
-
-
-def equal(found, wanted, what):
-    check(found == wanted, f'{what}: {found!r}, wanted {wanted!r}')
-
-
-def wait_for(condition, what, timeout_s=10.0):
-    end = time.monotonic() + timeout_s
-    while not condition():
-        check(time.monotonic() < end, f'{what}: not within {timeout_s} s')
-        time.sleep(0.01)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
 
 
 # ---- The copy, and its builds.
@@ -653,33 +620,16 @@ def main():
         parser.error(f'targets are some of {",".join(TARGETS)}')
     if not options.minibroker.is_file():
         parser.error(f'no mini broker {options.minibroker}')
-    strict = os.environ.get('CI') == 'true'
-    passed = failed = skipped = 0
+
+    def wanted(function):
+        target = function.__name__.rpartition('_')[2]
+        if target in TARGETS and target not in targets:  # nobody has asked for it
+            return False
+        return fnmatch.fnmatch(function.__name__, f'*{options.only}*')
     with tempfile.TemporaryDirectory() as folder:
         project = Project(pathlib.Path(folder), options.minibroker.resolve(), targets)
         project.build_all()
-        for function in TESTS:
-            target = function.__name__.rpartition('_')[2]
-            other = target in TARGETS and target not in targets  # nobody has asked for it
-            if other or not fnmatch.fnmatch(function.__name__, f'*{options.only}*'):
-                continue
-            name = function.__name__.replace('_', ' ')
-            try:
-                function(project)
-                passed += 1
-                print(f'ok    {name}', flush=True)
-            except Skip as why:
-                skipped += not strict
-                failed += strict
-                print(f'{"FAIL" if strict else "skip"}  {name}: {why}', flush=True)
-            except (Failure, subprocess.SubprocessError, OSError) as why:
-                failed += 1
-                print(f'FAIL  {name}: {why}', flush=True)
-            except Exception:
-                failed += 1
-                print(f'FAIL  {name}\n{traceback.format_exc()}', flush=True)
-    print(f'{passed} passed, {failed} failed, {skipped} skipped')
-    return 1 if failed else 0
+        return run_tests([function for function in TESTS if wanted(function)], project)
 
 
 if __name__ == '__main__':
