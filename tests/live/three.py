@@ -39,13 +39,6 @@ class Three:
         for internal in '__consumer_offsets', '__share_group_state':
             self.lead_alone(internal, node)
 
-    def share_state_on_1(self):
-        """Share coordinators: leaders ask them only now and then once they have moved."""
-        for partition, leader in self.admin.leaders('__share_group_state').items():
-            if leader != 1:
-                self.admin.move_leader('__share_group_state', partition, 1, 2, 3)
-        self.wait_leaders('__share_group_state', lambda ids: ids == {1})
-
     def wait_leaders(self, topic, wanted, timeout_s=20):
         """Waits until wanted(the ids of the topic's leaders) holds; returns now()."""
         wait_until(lambda: wanted(set(self.admin.leaders(topic).values())), timeout_s,

@@ -280,7 +280,7 @@ class Worker {
     while (consumer_.next_event(event)) {
       char line[kshare::kLineBytes];
       kshare::format(event, line, sizeof line);
-      std::fprintf(stderr, "# %s\n", line);
+      std::fprintf(stderr, "# %lld %s\n", static_cast<long long>(net.now().ms), line);
     }
   }
   int finish() {
