@@ -7,15 +7,17 @@
            --cat-aarch64 'EMULATOR PATH' --cat-armhf 'EMULATOR PATH'
            [--only PATTERN] [--kafka VERSION]
 
-Without --kafka every supported release has its turn: one of them with all the tests, the others
-with those that can tell one release from another. One line a test, the last one "N passed, N
-failed, N skipped". A part that is missing (Java, Maven, one of the programs) is a skip for a
+Without --kafka it is every supported release: one of them with all the tests, then the others side
+by side with those that can tell one release from another. One line a test, the last one "N passed,
+N failed, N skipped". A part that is missing (Java, Maven, one of the programs) is a skip for a
 user and, with --strict or in CI, a failure.
 """
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import fnmatch
+import itertools
 import os
 import pathlib
 import signal
@@ -69,51 +71,63 @@ def run_one(shared, case):
         detail = traceback.format_exc(limit=-4) + live.describe_failure()
     live.close()
     notes = ', '.join(filter(None, [text, live.notes()]))
-    line = f'{outcome:7} {case.name} ({time.monotonic() - start:.1f} s)'
+    line = f'{outcome:7} {shared.version} {case.name} ({time.monotonic() - start:.1f} s)'
     lines = [f'{line}: {notes}' if notes else line]
     lines += ['    ' + more for more in detail.splitlines()]
     print('\n'.join(lines), flush=True)
     return outcome
 
 
-def run_all(shared, chosen, jobs):
-    """First the tests that measure, one by one; then the files side by side, each in its order."""
+def start(shared, chosen):
+    """Its broker, with the topics that the tests need being filled."""
     shared.start()
     shared.fill(sorted({name for case in chosen for name in case.needs}))
     if shared.programs['cat']:
         live = Live(shared)
         live.warm()
         live.close()
-    outcomes = [run_one(shared, case) for case in chosen if case.alone]
-    files = {}
-    for case in chosen:
-        if not case.alone:
-            files.setdefault(case.row, []).append(case)
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        for file in pool.map(lambda cases: [run_one(shared, c) for c in cases], files.values()):
-            outcomes += file
-    return collections.Counter(outcomes)
 
 
-def run_version(options, version):
-    """The tests for one release, on a broker of that release."""
-    chosen = chosen_for(options, version)
-    print(f'== Apache Kafka {version}: {len(chosen)} tests', flush=True)
-    start = time.monotonic()
-    shared = Shared(options, version)
-    try:
-        counts = run_all(shared, chosen, options.jobs) if chosen else collections.Counter()
-    except jars.Missing as e:
-        print(f'skipped {len(chosen)} tests: {e}')
-        counts = collections.Counter(skipped=len(chosen))
-    except jars.KafkaError as e:
-        print(f'failed {len(chosen)} tests: {e}')
-        counts = collections.Counter(failed=len(chosen))
-    finally:
-        shared.close()
-    print(f'-- Apache Kafka {version}: {in_words(counts)} ({time.monotonic() - start:.0f} s)',
-          flush=True)
-    return counts
+def run_together(options, versions):
+    """The tests for these releases, on a broker of each; Counter of outcomes.
+
+    First the tests that measure, one by one; then the files side by side, each in its order.
+    """
+    begin = time.monotonic()
+    counts = {version: collections.Counter() for version in versions}
+    started, files = [], []
+    with contextlib.ExitStack() as closing:
+        for version in versions:
+            chosen = chosen_for(options, version)
+            print(f'== Apache Kafka {version}: {len(chosen)} tests', flush=True)
+            if not chosen:
+                continue
+            shared = Shared(options, version)
+            closing.callback(shared.close)
+            try:
+                start(shared, chosen)
+                started.append((shared, chosen))
+            except (jars.Missing, jars.KafkaError) as e:
+                outcome = 'skipped' if isinstance(e, jars.Missing) else 'failed'
+                print(f'{outcome} {len(chosen)} tests: {e}')
+                counts[version][outcome] = len(chosen)
+        for shared, chosen in started:
+            counts[shared.version].update(run_one(shared, c) for c in chosen if c.alone)
+            rows = {}
+            for case in chosen:
+                if not case.alone:
+                    rows.setdefault(case.row, []).append(case)
+            files.append([(shared, cases) for cases in rows.values()])
+        jobs = options.jobs + 2 * (len(started) - 1)  # most of a test is waiting
+        turns = [file for turn in itertools.zip_longest(*files) for file in turn if file]
+        with concurrent.futures.ThreadPoolExecutor(max(1, jobs)) as pool:
+            outcomes = pool.map(lambda file: [run_one(file[0], c) for c in file[1]], turns)
+            for (shared, _), file in zip(turns, outcomes):
+                counts[shared.version].update(file)
+    for version in versions:
+        print(f'-- Apache Kafka {version}: {in_words(counts[version])}')
+    print(f'{time.monotonic() - begin:.0f} s', flush=True)
+    return sum(counts.values(), collections.Counter())
 
 
 def chosen_for(options, version):
@@ -154,8 +168,11 @@ def main():
             print('\n'.join(f'{c.name}: {c.about}' for c in chosen_for(options, version)))
         return 0
     counts = collections.Counter()
-    for version in versions:
-        counts += run_version(options, version)
+    # What is to be seen whole is not disturbed by others.
+    whole = options.kafka or [jars.DEFAULT_VERSION]
+    others = [v for v in versions if v not in whole]
+    for together in [*([v] for v in whole), *([others] if others else [])]:
+        counts += run_together(options, together)
     print(in_words(counts))
     return 1 if counts['failed'] or options.strict and counts['skipped'] else 0
 
