@@ -118,7 +118,7 @@ def run_together(options, versions):
                 if not case.alone:
                     rows.setdefault(case.row, []).append(case)
             files.append([(shared, cases) for cases in rows.values()])
-        jobs = options.jobs + 2 * (len(started) - 1)  # most of a test is waiting
+        jobs = options.jobs + len(started) - 1  # most of a test is waiting
         turns = [file for turn in itertools.zip_longest(*files) for file in turn if file]
         with concurrent.futures.ThreadPoolExecutor(max(1, jobs)) as pool:
             outcomes = pool.map(lambda file: [run_one(file[0], c) for c in file[1]], turns)
