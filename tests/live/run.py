@@ -17,7 +17,6 @@ import collections
 import concurrent.futures
 import contextlib
 import fnmatch
-import itertools
 import os
 import pathlib
 import signal
@@ -117,12 +116,11 @@ def run_together(options, versions):
             for case in chosen:
                 if not case.alone:
                     rows.setdefault(case.row, []).append(case)
-            files.append([(shared, cases) for cases in rows.values()])
+            files += [(shared, cases) for cases in rows.values()]
         jobs = options.jobs + len(started) - 1  # most of a test is waiting
-        turns = [file for turn in itertools.zip_longest(*files) for file in turn if file]
         with concurrent.futures.ThreadPoolExecutor(max(1, jobs)) as pool:
-            outcomes = pool.map(lambda file: [run_one(file[0], c) for c in file[1]], turns)
-            for (shared, _), file in zip(turns, outcomes):
+            outcomes = pool.map(lambda file: [run_one(file[0], c) for c in file[1]], files)
+            for (shared, _), file in zip(files, outcomes):
                 counts[shared.version].update(file)
     for version in versions:
         print(f'-- Apache Kafka {version}: {in_words(counts[version])}')
