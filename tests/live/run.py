@@ -169,8 +169,10 @@ def main():
     # What is to be seen whole is not disturbed by others.
     whole = options.kafka or [jars.DEFAULT_VERSION]
     others = [v for v in versions if v not in whole]
-    for together in [*([v] for v in whole), *([others] if others else [])]:
-        counts += run_together(options, together)
+    for version in whole:
+        counts += run_together(options, [version])
+    if others:
+        counts += run_together(options, others)
     print(in_words(counts))
     return 1 if counts['failed'] or options.strict and counts['skipped'] else 0
 
